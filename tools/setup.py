@@ -24,6 +24,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nsetup: stopped; what is done stays: scripts/setup.sh goes on from there", file=sys.stderr)
         return 130
-    if made or argv is None:
+    if made or argv is None:  # nothing to say where start.sh asks and all was there
         print(f"setup: ready ({time.monotonic() - started:.1f} s)", flush=True)
     return 0
 
@@ -239,8 +240,7 @@ def install_client() -> bool:
     home.mkdir(exist_ok=True)
     with step("client", " and ".join(wanted)):
         options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
-        path = os.pathsep.join([str(Path(npm).parent), os.environ.get("PATH", "")])
-        run([npm, "install", "--prefix", home, *options, *wanted], {"PATH": path})
+        run([npm, "install", "--prefix", home, *options, *wanted], {"PATH": path_with(npm)})
         (TOOLS / "bin").mkdir(exist_ok=True)
         for name, package in packages.items():
             if name in missing:
@@ -248,19 +248,25 @@ def install_client() -> bool:
                 link = TOOLS / "bin" / name
                 link.unlink(missing_ok=True)
                 link.symlink_to(os.path.relpath(program, link.parent))
-    for name in missing:
-        program = TOOLS / "bin" / name
-        if not runs(program, "--version"):
-            raise SetupError(f"client: {program} does not run here: install {name} yourself, on PATH")
+    with tempfile.TemporaryDirectory() as nowhere:  # opencode writes to its HOME even when asked its version
+        for name in missing:
+            program = TOOLS / "bin" / name
+            if not runs(program, "--version", environ={"HOME": nowhere}):
+                raise SetupError(f"client: {program} does not run here: install {name} yourself, on PATH")
     return True
 
 
 def find_npm() -> str | None:
     for candidate in ("npm", str(TOOLS / "node" / "bin" / "npm")):
         found = shutil.which(candidate)
-        if found and runs(found, "--version", path=str(Path(found).parent)):
+        if found and runs(found, "--version", environ={"PATH": path_with(found)}):
             return found
     return None
+
+
+def path_with(npm: str) -> str:
+    """PATH with npm's folder first, where its node is."""
+    return os.pathsep.join([str(Path(npm).parent), os.environ.get("PATH", "")])
 
 
 def install_npm() -> str:
@@ -288,9 +294,9 @@ def prepare_data(profile: str | None) -> bool:
     if profile is None and runs(PYTHON, ROOT / "prepare.py", "--show"):
         return False
     say("data: prepare.py, into ~/.cache/autoresearch")
-    command = [PYTHON, ROOT / "prepare.py", "--profile", profile or "auto"]
+    command = [str(PYTHON), str(ROOT / "prepare.py"), "--profile", profile or "auto"]
     if subprocess.run(command, cwd=ROOT).returncode != 0:
-        raise SetupError("data: prepare.py ended for the reason above: mend that and run scripts/setup.sh again")
+        raise SetupError("data: prepare.py ended as said above: mend that and run scripts/setup.sh again")
     return True
 
 
@@ -353,18 +359,20 @@ def advice(said: str) -> str:
     return "failed; its last words are below; mend that and run scripts/setup.sh again"
 
 
-def runs(*command: str | Path, path: str = "") -> bool:
-    """Whether a command can be run here and succeeds; `path` goes before PATH."""
-    environ = {**os.environ, "PATH": os.pathsep.join(filter(None, [path, os.environ.get("PATH", "")]))}
+def runs(*command: str | Path, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether a command can be run here and succeeds."""
     try:
-        return subprocess.run(
-            [str(part) for part in command],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=60,
-        ).returncode == 0
+        return (
+            subprocess.run(
+                [str(part) for part in command],
+                env={**os.environ, **(environ or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=60,
+            ).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 
