@@ -185,23 +185,16 @@ def install_cpu_torch(uv: str, version: str) -> None:
 
     The `+cpu` keeps the plain requirement from finding the 3 GB CUDA build of the package index.
     """
-    install = [uv, "pip", "install", "--python", str(PYTHON)]
-    folders = find_links()
-    with step("torch", f"{version}, the CPU build"):
-        if folders:
-            try:
-                links = [argument for folder in folders for argument in ("--find-links", folder)]
-                run([*install, *links, f"torch=={version}+cpu"])
-                return
-            except SetupError:
-                pass  # those folders have no such wheel
+    wheel = f"torch-{version}+cpu-*.whl"
+    folder = next((folder for folder in find_links() if any(Path(folder).glob(wheel))), None)
+    source = ["--find-links", folder] if folder else ["--torch-backend", "cpu"]
+    with step("torch", f"{version}, the CPU build from {folder or 'its own index'}"):
         try:
-            run([*install, f"torch=={version}+cpu", "--torch-backend", "cpu"])
+            run([uv, "pip", "install", "--python", PYTHON, f"torch=={version}+cpu", *source])
         except SetupError as error:
             raise SetupError(
-                f"torch: the CPU build of {version} could not be fetched from PyTorch's index: connect and "
-                "run scripts/setup.sh again, or name a folder that has the wheel: "
-                "PIP_FIND_LINKS=FOLDER scripts/setup.sh",
+                f"torch: the CPU build of {version} could not be fetched: connect and run scripts/setup.sh "
+                "again, or name a folder that has its wheel: PIP_FIND_LINKS=FOLDER scripts/setup.sh",
                 error.detail,
             ) from error
 
@@ -346,8 +339,9 @@ def run(command: Sequence[str | Path], extra: Mapping[str, str] | None = None) -
             return
         log.seek(start)
         said = ANSI.sub("", log.read())
-    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
-    raise SetupError(f"{name}: {advice(said)} (log: {LOG.relative_to(ROOT)})", "\n".join(lines[-8:]))
+    lines = [line[:160].rstrip() for line in said.splitlines() if line.strip()]
+    detail = "\n".join([line for line in lines if not line.startswith("WARNING")][-8:])
+    raise SetupError(f"{name}: {advice(said)} (log: {LOG.relative_to(ROOT)})", detail)
 
 
 def advice(said: str) -> str:
