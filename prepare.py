@@ -1,0 +1,659 @@
+"""
+Everything about a run that an experiment may not change: the text, the tokenizer, the batches, the clock.
+
+    uv run prepare.py                      # look at the machine, choose a profile, prepare its data
+    uv run prepare.py --profile small --source sample
+    uv run prepare.py --source ~/my_texts  # .parquet (column `text`), .jsonl (key `text`) or .txt
+
+Preparation happens once: text is gathered and split, a BPE tokenizer is trained, and every document is
+tokenized into flat uint16 files. Training then never sees text, only rows of token ids.
+
+The rows come from the feeder (feeder.py), a process of its own that packs documents into rows and ends the
+stream when the budget is spent. So the clock does not belong to the code under test. train.py sees all this
+as a handful of calls:
+
+    run = prepare.start_run()
+    for microbatches in run.batches(B, accum=accum):    # one optimizer step: [(x, y), ...], int64 [B, T]
+        ...
+        run.log(step, loss)
+    run.finish(model, config)                           # saves the weights; evaluate.py takes over
+
+The file reads top to bottom: profiles, device, preparation, the run as train.py sees it, command line.
+corpus.py turns text into tokens; feeder.py turns tokens into rows.
+"""
+
+from __future__ import annotations
+
+import os
+
+# A budget in CPU-seconds is only fair if a waiting thread sleeps instead of spinning: measured on two cores
+# beside a busy neighbour, tokens a CPU-second then stay within 3 % where they otherwise halve. OpenMP reads
+# these when it is loaded, so they must stand before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import argparse
+import ctypes
+import fcntl
+import hashlib
+import json
+import math
+import mmap
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from corpus import (
+    CLIMBMIX_SHARDS,
+    SPLITS,
+    DataError,
+    file_sha256,
+    open_corpus,
+    tokenize,
+    train_tokenizer,
+    write_whole,
+)
+from feeder import Budget, Channel, Clock, Packer, TokenStore, feed
+
+if TYPE_CHECKING:  # torch takes seconds to import; the feeder and the tools do without it
+    import torch
+
+os.environ.setdefault("AUTORESEARCH_STARTED", repr(time.time()))  # total_seconds counts from here
+
+HERE = Path(__file__).resolve().parent
+
+
+def cache_dir() -> Path:
+    return Path(os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch").expanduser()
+
+
+def stop(message: str) -> NoReturn:
+    print(f"prepare: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Constants
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The size of an experiment. Scores are comparable only within one profile and one preparation."""
+
+    name: str
+    sequence_length: int  # T, tokens
+    vocab_size: int  # including BOS
+    budget: str  # "300s" wall seconds, "100cpu" CPU-seconds of the trainer, "400000tok" tokens
+    eval_tokens: int  # tokens of the validation shard that are scored
+    source: str
+    noise_prior: float  # val_bpb, standard deviation over seeds, before this machine's own is measured
+
+
+FULL = Profile(
+    name="full",
+    sequence_length=2048,
+    vocab_size=8192,
+    budget="300s",
+    eval_tokens=40 * 524_288,
+    source="climbmix",
+    noise_prior=0.0004,  # repeats of modded-nanogpt and of the reference: 0.0003 to 0.0005
+)
+SMALL = Profile(
+    name="small",
+    sequence_length=256,
+    # At this budget a run sees about half a million tokens. A larger vocabulary puts more bytes into each
+    # of them, but spends them on embeddings that are then seen too rarely, and on a wider softmax.
+    vocab_size=4096,
+    budget="100cpu",  # about a minute on two idle cores
+    eval_tokens=131_072,
+    source="sample",
+    noise_prior=0.002,  # four seeds at a fixed number of steps spread over 0.003
+)
+PROFILES = {profile.name: profile for profile in (FULL, SMALL)}
+
+FORMAT = 1  # of a preparation on disk; raise it when the files' meaning changes
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Device: CUDA, MPS or CPU. All that differs between them is decided here.
+
+# Dense bf16 peak, FLOP/s, from the vendors' data sheets; the first name that occurs in the device's counts.
+PEAK_FLOPS = {
+    "B200": 2250e12, "H200": 989.4e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989.4e12,
+    "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10": 125e12, "5090": 209.5e12, "4090": 165.2e12,
+    "3090": 71e12,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Device:
+    torch_device: torch.device
+    name: str
+    compute_dtype: torch.dtype  # of activations and matrix products
+    peak_flops: float | None  # None where it is not known: MFU is then reported as 0
+
+    def synchronize(self) -> None:
+        import torch
+
+        if self.torch_device.type == "cuda":
+            torch.cuda.synchronize()
+        elif self.torch_device.type == "mps":
+            torch.mps.synchronize()
+
+    def peak_memory_mb(self) -> float:
+        """Peak memory of tensors on CUDA, what the driver holds on MPS, peak resident memory on a CPU."""
+        import torch
+
+        if self.torch_device.type == "cuda":
+            return torch.cuda.max_memory_allocated() / 2**20
+        if self.torch_device.type == "mps":
+            return torch.mps.driver_allocated_memory() / 2**20
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
+
+
+def device_kind() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def pick_device() -> Device:
+    import torch
+
+    kind = device_kind()
+    if kind == "cuda":
+        name = torch.cuda.get_device_name()
+        peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
+        native_bf16 = torch.cuda.get_device_capability() >= (8, 0)
+        return Device(torch.device("cuda"), name, torch.bfloat16 if native_bf16 else torch.float32, peak)
+    if kind == "mps":
+        return Device(torch.device("mps"), "Apple GPU", torch.float32, None)
+    # Without bf16 instructions a CPU emulates bf16, several times slower than fp32.
+    native_bf16 = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    dtype = torch.bfloat16 if native_bf16 else torch.float32
+    return Device(torch.device("cpu"), f"CPU, {torch.get_num_threads()} threads", dtype, None)
+
+
+def settle_numerics(seed: int) -> None:
+    """Seeds and precision, for the trainer and for the model host alike."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)  # every device's generator
+    torch.set_float32_matmul_precision("high")  # TF32 where there is any
+    torch.set_flush_denormal(True)  # denormals cost a CPU a hundred times an ordinary product
+    if sys.platform == "linux":
+        # Give large tensors' memory back to the pool, not to the kernel: 12 s a minute of a CPU run otherwise.
+        libc = ctypes.CDLL(None)
+        for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            libc.mallopt(parameter, 2**30)
+
+
+FLASH_ATTENTION = {(9, 0): "varunneal/flash-attention-3"}  # compute capability → kernel repository
+
+
+def fetch_flash_attention() -> dict[str, str] | None:
+    """Fetches FlashAttention-3 for this GPU, so that a run needs no network. Returns repository, revision and
+    hash for the preparation's record; None where there is no kernel for the device, or it cannot be had."""
+    import torch
+
+    repository = FLASH_ATTENTION.get(torch.cuda.get_device_capability())
+    if repository is None:
+        return None
+    try:
+        from huggingface_hub import HfApi
+        from kernels import install_kernel
+
+        revision = HfApi().repo_info(repository, repo_type="kernel").sha
+        path = install_kernel(repository, revision=revision, trust_remote_code=[repository])
+        return {"repository": repository, "revision": str(revision), "sha256": kernel_sha256(path)}
+    except Exception as error:  # any failure has the same remedy: the attention that torch brings along
+        print(f"prepare: no FlashAttention-3 ({error}); training will use PyTorch's own attention")
+        return None
+
+
+def kernel_sha256(path: Path) -> str:
+    files = sorted(file for file in Path(path).rglob("*") if file.suffix in (".so", ".py"))
+    return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
+
+
+def flash_attention() -> Any | None:
+    """The FlashAttention-3 interface that preparation recorded (`flash_attn_func(q, k, v, causal=...,
+    window_size=...)`, tensors [B, T, heads, head_dim]), or None: then use PyTorch's attention."""
+    recorded = load_meta().get("flash_attention")
+    if recorded is None:
+        return None
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a run loads what preparation fetched, or nothing
+    try:
+        from kernels import get_kernel, install_kernel
+
+        key = {"revision": recorded["revision"], "trust_remote_code": [recorded["repository"]]}
+        path = install_kernel(recorded["repository"], local_files_only=True, **key)
+        if kernel_sha256(path) != recorded["sha256"]:
+            raise DataError("the files differ from those that preparation recorded")
+        return get_kernel(recorded["repository"], **key).flash_attn_interface
+    except Exception as error:
+        print(f"prepare: FlashAttention-3 cannot be loaded ({error}); run prepare.py again to fetch it")
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A preparation: everything above in one folder, found again by its key
+
+
+def prepare(profile: Profile, source: str, shards: int) -> Path:
+    """Makes, or completes, or finds the preparation, and makes it the one in force. Returns its folder."""
+    corpus = open_corpus(source, shards, cache_dir())
+    wanted = json.dumps([FORMAT, corpus.identity, profile.name, profile.vocab_size, profile.sequence_length])
+    key = f"{profile.name}-{corpus.name}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+    folder = cache_dir() / "preparations" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second prepare.py waits here, then finds the work done
+        tokenizer = train_tokenizer(corpus, profile.vocab_size, folder / "tokenizer.json")
+        meta_path = folder / "meta.json"
+        tokenizer_hash = file_sha256(folder / "tokenizer.json")
+        if not (meta_path.exists() and json.loads(meta_path.read_text())["tokenizer_sha256"] == tokenizer_hash):
+            meta_path.unlink(missing_ok=True)  # what is incomplete must not look complete
+            splits = tokenize(corpus, folder)
+            check_splits(splits, profile, source)
+            kind = device_kind()
+            meta = {
+                "format": FORMAT, "key": key, "profile": profile.name, "source": source,
+                "vocab_size": tokenizer.vocab_size, "sequence_length": profile.sequence_length,
+                "bos_id": tokenizer.bos_id, "budget": profile_budget(profile, kind),
+                "eval_tokens": min(profile.eval_tokens, splits["val"]["tokens"]) // profile.sequence_length
+                * profile.sequence_length,
+                "noise_prior": profile.noise_prior, "tokenizer_sha256": tokenizer_hash, "splits": splits,
+                "device": kind, "flash_attention": fetch_flash_attention() if kind == "cuda" else None,
+            }  # fmt: skip
+            write_whole(meta_path, json.dumps(meta, indent=1))  # last: from here on it is complete
+    write_whole(cache_dir() / "current.json", json.dumps({"preparation": str(folder)}))
+    return folder
+
+
+def profile_budget(profile: Profile, kind: str) -> str:
+    """CPU-seconds say nothing about a run whose work is done by a GPU."""
+    return "60s" if profile is SMALL and kind != "cpu" else profile.budget
+
+
+def check_splits(splits: dict[str, dict[str, Any]], profile: Profile, source: str) -> None:
+    for split in SPLITS:
+        if splits[split]["tokens"] <= profile.sequence_length:
+            raise DataError(
+                f"{source} gives {splits[split]['documents']} documents and {splits[split]['tokens']} tokens for "
+                f"the {split} split, which needs more than {profile.sequence_length}: add more documents"
+            )
+
+
+def load_meta() -> dict[str, Any]:
+    """The preparation in force: the folder named by AUTORESEARCH_PREPARATION, or by the last prepare.py."""
+    named = os.environ.get("AUTORESEARCH_PREPARATION")
+    try:
+        folder = Path(named or json.loads((cache_dir() / "current.json").read_text())["preparation"])
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"no data is prepared in {named or cache_dir()}: run uv run prepare.py") from None
+    if meta.get("format") != FORMAT:
+        raise DataError(f"{folder} was made by another version of prepare.py: run uv run prepare.py again")
+    return {**meta, "folder": str(folder)}
+
+
+def evaluation_rows(meta: dict[str, Any], split: str = "val") -> np.ndarray:
+    """The rows that are scored, uint16 [rows, T + 1]: the same for every model of a preparation."""
+    packer = Packer(TokenStore.load(Path(meta["folder"]), split), meta["bos_id"], seed=0)
+    rows = np.empty((meta["eval_tokens"] // meta["sequence_length"], meta["sequence_length"] + 1), np.uint16)
+    for row in rows:
+        packer.fill(row)
+    return rows
+
+
+def run_settings() -> tuple[dict[str, Any], int, Budget]:
+    """What trainer and feeder must agree on: the preparation, the seed, the budget."""
+    meta = load_meta()
+    seed = os.environ.get("AUTORESEARCH_SEED") or "42"
+    if not seed.isdigit():
+        raise DataError(f"AUTORESEARCH_SEED={seed!r} is not a whole number")
+    return meta, int(seed), Budget.parse(os.environ.get("AUTORESEARCH_BUDGET") or meta["budget"])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The run, as train.py sees it
+
+
+class Run:
+    """One training run. Made by start_run; see the module's docstring for how it is used."""
+
+    NOT_FINITE_AFTER = 16  # steps in flight at most before a loss is looked at
+    DIVERGED_OVER = 1.0  # nats worse than guessing uniformly, as the median of some recent losses
+
+    def __init__(self, meta: dict[str, Any], seed: int, budget: Budget, channel: Channel, folder: Path) -> None:
+        self.device_info = pick_device()
+        self.device = self.device_info.torch_device
+        self.compute_dtype = self.device_info.compute_dtype
+        self.peak_flops = self.device_info.peak_flops
+        self.seed, self.budget, self.profile = seed, budget, str(meta["profile"])
+        self.vocab_size, self.sequence_length = int(meta["vocab_size"]), int(meta["sequence_length"])
+        self.bos_id = int(meta["bos_id"])
+        self.progress, self.seconds, self.tokens = 0.0, 0.0, 0  # as of the last step served
+        self._channel, self._folder = channel, folder
+        self._feeder: subprocess.Popen[bytes] | None = None
+        self._pending: deque[tuple[int, Any, Any, dict[str, float]]] = deque()
+        self._recent: deque[float] = deque(maxlen=8)
+        self._smooth = 0.0
+        self._logged = 0
+        self._display = Display(str(budget))
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0
+
+    # -- rows
+
+    def dummy_batch(self, B: int, T: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random ids, int64 [B, T] twice, to compile and warm up on before the clock starts."""
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        shape = (B, (T or self.sequence_length) + 1)
+        rows = torch.randint(self.vocab_size, shape, generator=generator).to(self.device)
+        return rows[:, :-1], rows[:, 1:]
+
+    def batches(
+        self, B: int, T: int | None = None, accum: int = 1
+    ) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+        """One optimizer step at a time: `accum` pairs (x, y), int64 [B, T], y being x shifted by one.
+
+        The clock starts with the first step and ends the stream between two. Call it again with another
+        B, T or accum to change them on the way: clock and documents go on."""
+        T = T or self.sequence_length
+        if min(B, T, accum) < 1:
+            raise SystemExit(f"train: batches(B={B}, T={T}, accum={accum}) must all be at least 1")
+        ring = TrainerRing(self._channel, B, T, accum, self.device)
+        while True:
+            reply = self._ask({"op": "step", "free": ring.released(accum)})
+            self.progress, self.seconds = min(1.0, reply["progress"]), reply["seconds"]
+            if reply["slots"] is None:
+                return
+            self.tokens = reply["tokens"]
+            yield [ring.load(slot) for slot in reply["slots"]]
+
+    def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._channel.send(message)
+        reply, _ = self._channel.receive()
+        if reply is None:
+            raise SystemExit("train: the feeder is gone: its last words are above")
+        return reply
+
+    # -- the curve
+
+    def log(self, step: int, loss: torch.Tensor | float, **extra: float) -> None:
+        """Records the loss (a 0-d tensor, nats a token) of a step for the curve and for who is watching.
+
+        Never waits for the device: a tensor is copied in the background and looked at some steps later.
+        A loss that is not finite, or that stays far worse than a uniform guess, ends the run."""
+        import torch
+
+        if isinstance(loss, torch.Tensor) and loss.device.type == "cuda":
+            value: Any = torch.empty((), dtype=torch.float32, pin_memory=True)
+            value.copy_(loss.detach(), non_blocking=True)
+            copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+        else:
+            value, copied = float(loss.detach() if isinstance(loss, torch.Tensor) else loss), None
+        self._pending.append((step, value, copied, extra))
+        while self._pending:
+            step, value, copied, extra = self._pending[0]
+            if copied is not None and not copied.query():
+                if len(self._pending) <= self.NOT_FINITE_AFTER:
+                    return
+                copied.synchronize()
+            self._pending.popleft()
+            self._judge(step, float(value), extra)
+
+    def _judge(self, step: int, loss: float, extra: dict[str, float]) -> None:
+        finite = math.isfinite(loss)
+        self._channel.send({"op": "log", "step": step, "loss": loss if finite else None, "extra": extra})
+        if not finite:
+            self._stop(f"loss is {loss} at step {step}")
+        self._recent.append(loss)
+        self._logged += 1
+        self._smooth = loss if self._logged == 1 else 0.9 * self._smooth + 0.1 * loss
+        uniform = math.log(self.vocab_size)
+        median = sorted(self._recent)[len(self._recent) // 2]
+        if len(self._recent) == self._recent.maxlen and median > uniform + self.DIVERGED_OVER:
+            self._stop(f"diverged by step {step}: loss {median:.2f}, guessing uniformly gives {uniform:.2f}")
+        self._display.show(self, step, self._smooth, extra)
+
+    def _stop(self, why: str) -> NoReturn:
+        self._display.close()
+        print(f"train: {why}: a lower learning rate or a longer warmup may help", file=sys.stderr, flush=True)
+        raise SystemExit(1)
+
+    # -- the end
+
+    def finish(self, model: torch.nn.Module, config: dict[str, Any], **facts: float) -> NoReturn:
+        """Stops the clock once the device has done all its work, saves the weights and `config` (plain JSON,
+        what build_model needs), and ends. Run alone, evaluate.py then takes this process's place.
+
+        `facts` go into the summary; flops_per_token (forward and backward) gives MFU, depth its line."""
+        import torch
+
+        self.device_info.synchronize()
+        totals = self._ask({"op": "finish"})
+        while self._pending:
+            step, value, _, extra = self._pending.popleft()
+            self._judge(step, float(value), extra)
+        self._display.close()
+        work = self._folder / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+        torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, work / "weights.pt")
+        described = {"config": config, "peak_memory_mb": self.device_info.peak_memory_mb(), **facts}
+        write_whole(work / "model.json", json.dumps(described))
+        if totals["share"] > 1.02:
+            print(f"train: {totals['share'] - 1:.1%} over the budget: the last step or the end took long")
+        sys.stdout.flush()
+        if self._feeder is None:
+            raise SystemExit(0)  # the runner evaluates, once nothing of this process is left
+        self._channel.socket.close()
+        self._feeder.wait()
+        os.execv(sys.executable, [sys.executable, str(HERE / "evaluate.py"), str(self._folder)])
+
+
+class TrainerRing:
+    """The trainer's side of a ring: takes rows to the device, and remembers until when each slot is read."""
+
+    def __init__(self, channel: Channel, B: int, T: int, accum: int, device: torch.device) -> None:
+        import torch
+
+        channel.send({"op": "open", "B": B, "T": T, "accum": accum})
+        reply, descriptor = channel.receive()
+        if reply is None or descriptor is None:
+            raise SystemExit("train: the feeder is gone: its last words are above")
+        memory = mmap.mmap(descriptor, 0)
+        os.close(descriptor)
+        self.rows = torch.frombuffer(memory, dtype=torch.int16).view(reply["slots"], B, T + 1)
+        self.device = device
+        self.asynchronous = device.type == "cuda"
+        self.in_flight: deque[tuple[int, Any]] = deque()
+        if self.asynchronous:  # page-locked, so that the copy engine can read it while the host goes on
+            size = self.rows.numel() * self.rows.element_size()
+            cudart = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+            failed = cudart.cudaHostRegister(self.rows.data_ptr(), size, 0)
+            if int(failed) != 0:
+                print(f"prepare: rows could not be page-locked (CUDA error {int(failed)}); copies will be slower")
+
+    def load(self, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One copy of the uint16 rows; widened to int64 on the device."""
+        import torch
+
+        rows = self.rows[slot].to(self.device, non_blocking=self.asynchronous)
+        copied: Any = torch.cuda.Event() if self.asynchronous else None  # type: ignore[no-untyped-call]
+        if copied:
+            copied.record()
+        wide = rows.to(torch.int64).bitwise_and_(0xFFFF)  # int16 holds the bits of a uint16
+        self.in_flight.append((slot, copied))
+        return wide[:, :-1], wide[:, 1:]
+
+    def released(self, accum: int) -> list[int]:
+        """Slots whose copy has been made. Waits for the step before last: so the host is never more than two
+        steps ahead of the device."""
+        done = []
+        while self.in_flight:
+            slot, copied = self.in_flight[0]
+            if copied is not None and not copied.query():
+                if len(self.in_flight) <= accum:
+                    break
+                copied.synchronize()
+            self.in_flight.popleft()
+            done.append(slot)
+        return done
+
+
+class Display:
+    """A progress bar at a terminal, a plain line every few seconds in a file."""
+
+    EVERY = 5.0  # seconds between plain lines
+
+    def __init__(self, budget: str) -> None:
+        self.bar: Any = None
+        self.last = -math.inf
+        if sys.stdout.isatty():
+            from tqdm import tqdm
+
+            layout = "{percentage:3.0f}% of " + budget + " |{bar}| {postfix}"
+            self.bar = tqdm(total=1.0, bar_format=layout, file=sys.stdout)
+
+    def show(self, run: Run, step: int, loss: float, extra: dict[str, float]) -> None:
+        left = run.seconds / run.progress - run.seconds if run.progress > 0 else math.nan
+        numbers = [f"step {step}", f"loss {loss:.4f}", f"{run.tokens_per_second / 1000:.1f}k tok/s"]
+        numbers += [f"{name} {value:.4g}" for name, value in extra.items()]
+        numbers += [f"{left:.0f} s left"] if math.isfinite(left) else []
+        if self.bar is not None:
+            self.bar.n = run.progress
+            self.bar.set_postfix_str(" | ".join(numbers))
+        elif time.monotonic() - self.last > self.EVERY:
+            self.last = time.monotonic()
+            print(f"{run.progress:4.0%} | " + " | ".join(numbers), flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def start_run() -> Run:
+    """Begins a run: settles seeds and precision, and connects to the feeder (the runner's, or its own)."""
+    try:
+        meta, seed, budget = run_settings()
+        folder = Path(os.environ.get("AUTORESEARCH_RUN") or HERE / "runs" / "standalone")
+        feeder = None
+        if "AUTORESEARCH_FEED" in os.environ:
+            ours = socket.socket(fileno=int(os.environ["AUTORESEARCH_FEED"]))
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            ours, theirs = socket.socketpair()
+            command = [sys.executable, __file__, "--feed", str(folder), "--fd", str(theirs.fileno())]
+            feeder = subprocess.Popen([*command, "--pid", str(os.getpid())], pass_fds=[theirs.fileno()])
+            theirs.close()
+    except DataError as error:
+        stop(str(error))
+    settle_numerics(seed)
+    run = Run(meta, seed, budget, Channel(ours), folder)
+    run._feeder = feeder
+    text = meta["splits"]["train"]
+    dtype = str(run.compute_dtype).removeprefix("torch.")
+    print(f"{run.profile} profile on {run.device_info.name}, {dtype}; budget {budget}; seed {seed}", flush=True)
+    print(f"{text['tokens'] / 1e6:.1f}M training tokens of {meta['source']}, {meta['key']}", flush=True)
+    return run
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Command line
+
+
+def choose_profile() -> Profile:
+    import torch
+
+    kind = device_kind()
+    if kind == "cuda":
+        print(f"profile full: there is a GPU, {torch.cuda.get_device_name()}")
+        return FULL
+    print(f"profile small: there is no CUDA GPU here (device: {kind}), and `full` would take days on it")
+    return SMALL
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Prepare data and tokenizer, once.",
+        epilog="examples: prepare.py | prepare.py --profile small | prepare.py --source ~/my_texts",
+    )
+    parser.add_argument("--profile", default="auto", help="full, small or auto (looks at the device)")
+    parser.add_argument("--source", help="climbmix, sample, or a folder of .parquet, .jsonl or .txt")
+    parser.add_argument("--shards", type=int, default=CLIMBMIX_SHARDS, help="training shards of climbmix")
+    parser.add_argument("--cache", type=Path, help="where all this is kept (default: ~/.cache/autoresearch)")
+    parser.add_argument("--show", action="store_true", help="print the preparation in force as JSON")
+    parser.add_argument("--feed", type=Path, help=argparse.SUPPRESS)  # be the feeder of a run
+    parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--pid", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.cache:
+        os.environ["AUTORESEARCH_CACHE"] = str(options.cache.expanduser().resolve())
+    try:
+        if options.feed:
+            meta, seed, budget = run_settings()
+            packer = Packer(TokenStore.load(Path(meta["folder"]), "train"), meta["bos_id"], seed)
+            feed(options.feed, Channel(socket.socket(fileno=options.fd)), packer, Clock(budget, options.pid))
+        elif options.show:
+            print(json.dumps(load_meta(), indent=1))
+        else:
+            if options.profile not in (*PROFILES, "auto"):
+                raise DataError(f"profile {options.profile!r} is unknown: full, small or auto")
+            profile = PROFILES.get(options.profile) or choose_profile()
+            source = options.source or profile.source
+            folder = prepare(profile, source, options.shards)
+            describe(json.loads((folder / "meta.json").read_text()), folder)
+    except DataError as error:
+        stop(str(error))
+    except BrokenProcessPool:
+        stop("a tokenizing process was killed, perhaps for want of memory: run this again")
+    except OSError as error:
+        place = error.filename or cache_dir()
+        stop(f"{error.strerror or error} ({place}): make room there, or check who may write")
+    except KeyboardInterrupt:
+        stop("stopped; what is done is kept: run this again to go on")
+
+
+def describe(meta: dict[str, Any], folder: Path) -> None:
+    for split in SPLITS:
+        facts = meta["splits"][split]
+        print(
+            f"{split:8} {facts['documents']:>9,} documents {facts['tokens']:>13,} tokens"
+            f" {facts['bytes'] / max(1, facts['tokens']):.2f} bytes a token"
+        )
+    print(f"{meta['eval_tokens']:,} tokens are scored; a run's budget is {Budget.parse(meta['budget'])}")
+    if meta["profile"] == "full" and meta["source"] == "sample":
+        print("note: a GPU reads this small corpus dozens of times; the score then measures overfitting only")
+    print(f"ready: {folder}")
+
+
+if __name__ == "__main__":
+    main()
