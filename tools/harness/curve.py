@@ -61,7 +61,7 @@ def _point(line: str) -> Point | None:
 
 
 def loss_at(points: Sequence[Point], share: float) -> float | None:
-    """Training loss (nats per token) averaged around `share` of the budget; None where the curve is not there."""
+    """Mean training loss (nats a token) around `share` of the budget; None where the curve has not been."""
     if not points or points[-1].progress < share - 2 * WINDOW:
         return None
     near = [p.loss for p in points if abs(p.progress - share) <= WINDOW]

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # efficiency    25    peak memory against the          100, less half a point for every percent more memory
 #                     incumbent's, net added lines     (30 at most), less a point for every net added line
 #                                                      (40 at most)
-# accuracy      25    how sure the gain is             2 P - 1, P the chance that the true gain is over zero
-#                                                      (for fewer lines: over minus the tolerance)
+# accuracy      25    how sure the gain is             2 P - 1, P = Phi(gain / its noise), the chance of no
+#                                                      loss (fewer lines: of none over the tolerance)
 # safety        20    finished, causal, in budget      40 finished, 30 causality probe passed, 30 at most
 #                                                      2 % over the budget
 #
@@ -58,7 +58,7 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Framework:
-    """Four marks and their composite, 0 to 100; `band` is proceed, conditional or stop; `lines` are printed."""
+    """Four marks and their composite, 0 to 100; `band`: proceed, conditional or stop; `lines`: to print."""
 
     quality: int
     efficiency: int
@@ -102,7 +102,7 @@ def _quality(facts: Facts) -> tuple[float, str]:
         return 100.0, "the baseline is the reference"
     worth = facts.gain - facts.price
     mark = 50.0 + 50.0 * max(-1.0, min(1.0, worth / (QUALITY_SPAN * facts.noise)))
-    return mark, f"gain {facts.gain:+.4f}, less {facts.price:+.4f} for the lines; sigma {facts.noise:.4f}"
+    return mark, f"gain {facts.gain:+.4f}, price of the lines {facts.price:+.4f}, sigma {facts.noise:.4f}"
 
 
 def _efficiency(facts: Facts) -> tuple[float, str]:
@@ -121,10 +121,10 @@ def _accuracy(facts: Facts) -> tuple[float, str]:
         return 0.0, "no score"
     if facts.is_baseline:
         return 100.0, "the baseline is the reference"
-    shift = facts.gain + (facts.tolerance if facts.net_lines < 0 else 0.0)
+    shift = facts.gain + facts.tolerance
     chance = 0.5 * (1.0 + math.erf(shift / facts.spread / math.sqrt(2.0)))
-    runs = f"{len(facts.scores)} against {len(facts.incumbent_scores)} runs"
-    return 100.0 * (2.0 * chance - 1.0), f"{chance:.0%} sure that it is no loss, {runs}"
+    told = f"{chance:.0%} sure of no loss" + (f" over {facts.tolerance:.4f}" if facts.tolerance else "")
+    return 100.0 * (2.0 * chance - 1.0), f"{told}; runs {len(facts.scores)} against {len(facts.incumbent_scores)}"
 
 
 def _safety(facts: Facts) -> tuple[float, str]:

@@ -21,6 +21,7 @@ from . import text as textfile
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
 STATUSES = ("keep", "discard", "crash")
 DESCRIPTION_LIMIT = 300  # characters
+JOINERS = "\u200c\u200d"  # parts of words and emoji
 NO_DESCRIPTION = "(no description)"  # an empty last column is lost by editors that strip line ends
 
 
@@ -55,13 +56,13 @@ class SyncReport:
 
 
 def clean(description: str) -> str:
-    """One line without control characters, at most 300 characters; never empty, and clean(clean(x)) == clean(x)."""
+    """One line without control characters, 1 to 300 characters; cleaning it again changes nothing."""
     kept = []
     for c in description:
         category = unicodedata.category(c)
         if category in ("Cc", "Cs", "Zl", "Zp"):  # control, surrogate, other line ends
             kept.append(" ")
-        elif category != "Cf" or c in "\u200c\u200d":  # no direction marks; joiners are part of words and emoji
+        elif category != "Cf" or c in JOINERS:  # no direction marks
             kept.append(c)
     # A double quote opens a quoted field in many readers, and swallows the lines up to the next one.
     line = " ".join("".join(kept).replace('"', "'").split())
@@ -73,14 +74,14 @@ def format_row(row: Row) -> str:
     crash = row.status == "crash"
     numbers = (0.0, 0.0) if crash else (row.val_bpb, row.memory_gb)
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise LedgerError(0, f"{row.commit}: val_bpb {row.val_bpb} and memory_gb {row.memory_gb} must be numbers")
+        raise LedgerError(0, f"{row.commit}: {row.val_bpb} and {row.memory_gb} must be finite and not negative")
     line = f"{row.commit}\t{numbers[0]:.6f}\t{numbers[1]:.1f}\t{row.status}\t{clean(row.description)}"
     _parse_row(line, 0)
     return line
 
 
 def parse(text: str) -> list[Row]:
-    """The rows of a whole file; blank lines are passed by. Raises LedgerError(line, why) at the first nonsense."""
+    """The rows of a whole file, blank lines passed by. Raises LedgerError at the first nonsense."""
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.rstrip("\r")
@@ -110,7 +111,7 @@ def _parse_row(line: str, number: int) -> Row:
 
 
 def sync(path: str | os.PathLike[str], rows: Sequence[Row]) -> SyncReport:
-    """Make the file at `path` hold every one of `rows`, in their order, under a lock; write only when it must.
+    """Make the file at `path` hold every one of `rows`, in order, under a lock; written only if it must.
 
     Nothing is ever removed: a row of the file that `rows` lacks is somebody's, or newer than what the caller
     knew. A row with the commit of a measured one gets the measured numbers back and keeps its description. A
@@ -164,7 +165,7 @@ def _valid_rows(raw: bytes) -> list[str]:
 
 def _merge(lines: Sequence[str], measured: Sequence[Row]) -> tuple[list[str], SyncReport]:
     """`lines` of a file with `measured` rows mended in place or appended."""
-    waiting: dict[str, list[Row]] = {}  # by commit, in order: the n-th row of a commit is its n-th measured row
+    waiting: dict[str, list[Row]] = {}  # by commit: its n-th row in the file is its n-th measured one
     for row in measured:
         waiting.setdefault(row.commit, []).append(row)
     merged, mended, by_hand = [], 0, 0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PRIOR_FREEDOM = 4.0  # the prior weighs as much as four repeats: two or three runs alone tell little of a spread
+PRIOR_FREEDOM = 4.0  # the prior weighs as much as four repeats: two or three runs tell little of a spread
 SIGMA_FLOOR = 1e-4  # bpb. The same seed repeats to about 1e-4, so no noise below it can be believed
 
 

@@ -51,7 +51,7 @@ def write_whole(path: str | os.PathLike[str], data: str | bytes) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` whole as indented JSON. Raises TypeError or ValueError for what JSON cannot hold (NaN)."""
+    """Write `value` whole as indented JSON. Raises TypeError or ValueError for what JSON lacks (NaN)."""
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -103,7 +103,7 @@ def _quote(line: str) -> str:
 
 
 def clean_log(text: str, lines: int = 20) -> list[str]:
-    """The last `lines` lines of a log, each `| `-prefixed and safe to show; repeats are counted, not shown."""
+    """The last `lines` lines of a log, prefixed `| ` and safe to show; repeats are counted."""
     shown: list[str] = []
     repeats = 0
     # Only the end of a log is looked at, so that a huge one costs nothing.
@@ -127,79 +127,75 @@ def clean_log(text: str, lines: int = 20) -> list[str]:
 # ---------------------------------------------------------------------------------------------------
 # Why a run crashed
 
-# A cause, as a kind that the agent can act on, and how it is recognised. The first that fits wins.
-CAUSES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (
-        "out of memory",
-        re.compile(
-            r"out of memory|OutOfMemoryError|can.t allocate memory|cannot allocate memory|MemoryError"
-            r"|CUBLAS_STATUS_ALLOC_FAILED|^Killed\b",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        "not a number or divergence",
-        re.compile(r"\bnan\b|not a number|non-?finite|\binf\b|diverge", re.IGNORECASE),
-    ),
+_MEMORY = re.compile(
+    r"out of memory|OutOfMemoryError|MemoryError|can(?:'t|not) allocate memory|ALLOC_FAILED", re.IGNORECASE
 )
-_OURS = re.compile(r"^(?:train|prepare|evaluate): ")
-_FAULT = re.compile(r"^(?:Fatal Python error|Segmentation fault|Bus error|Killed|Aborted|Illegal instruction)")
-_ERROR = re.compile(
-    r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Warning|Failure|Unsupported)?(?:: |$)"
+_FAULT = re.compile(r"Fatal Python error|Segmentation fault|Bus error|Killed|Aborted|Illegal instruction")
+_TELLING = re.compile(
+    rf"{_MEMORY.pattern}|{_FAULT.pattern}|\bnan\b|not a number|non-?finite|diverge", re.IGNORECASE
 )
-_FRAME = re.compile(r'^\s*File ".*", line \d+')
+# One clear line of ours; a step of a run that goes on.
+_OURS = re.compile(r"(?:train|prepare|evaluate): ")
+_STEP = re.compile(r"\s*\d+(?:\.\d+)? ?% \|")
 _HEADER = "Traceback (most recent call last):"
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
 
 
 def last_frames(log: str) -> list[str]:
-    """Why a run ended, in at most 30 lines: `cause: …`, then the last frames (or the last lines) as data.
+    """Why a run ended, in at most 30 lines: `cause: …`, then its last frames (else its last lines) as data.
 
-    Understands a Python traceback (the last of a chain; a syntax error has frames but no header), one clear
-    `train: …` or `prepare: …` line as the last word, and what the system prints on a fault.
+    The cause is the last line of ours (`train: …`, `prepare: …`) or of the system after the last traceback;
+    else that traceback's exception, with its place in train.py; else the last line of all.
     """
-    lines = [printable(raw).rstrip() for raw in log[-1000 * LINE_LIMIT :].split("\n")]
-    lines = [line for line in lines if line]
+    lines = [line.rstrip() for line in map(printable, log[-1000 * LINE_LIMIT :].split("\n")) if line.strip()]
     if not lines:
         return ["cause: nothing was printed"]
-
-    first, last = _traceback(lines)
-    # Our own line, or the system's, is the cause where it comes after the last traceback.
-    spoken = [i for i, line in enumerate(lines) if i >= last and (_OURS.match(line) or _FAULT.match(line))]
+    # What a step of training came after, the run survived.
+    survived = max((i + 1 for i, line in enumerate(lines) if _STEP.match(line)), default=0)
+    first, exception = _traceback(lines, survived)
+    spoken = [
+        i for i in range(max(survived, exception), len(lines)) if _OURS.match(lines[i]) or _FAULT.match(lines[i])
+    ]
+    # Ours are remarks as well ("train: attention …"): only a word that tells is believed, or the end.
+    telling = [i for i in spoken if _TELLING.search(lines[i])]
+    spoken = telling or [i for i in spoken if i >= len(lines) - 3]
+    place = ""
     if spoken:
-        telling = [i for i in spoken if _FAULT.match(lines[i]) or _kind(lines[i])]
-        message = lines[telling[-1] if telling else spoken[-1]]
-    elif last > first:
-        message = next((line for line in reversed(lines[first:last]) if _ERROR.match(line)), lines[last - 1])
+        cause = lines[spoken[-1]]
+    elif first < exception:
+        cause, place = lines[exception], _place(lines[first:exception])
     else:
-        message = lines[-1]
-    kind = _kind(message)
-    cause = _quote(message)[2:]
-    cause = f"cause: {kind}: {cause}" if kind and kind not in cause.lower() else f"cause: {cause}"
+        cause = lines[-1]
+    if _MEMORY.search(cause) and "out of memory" not in cause.lower():
+        cause = f"out of memory: {cause}"
 
+    if first < exception:
+        # Messages go on over several lines, so some of what follows the exception is shown too.
+        shown = lines[first : min([exception + 8, *(i for i in spoken if i > exception)])]
+    else:
+        shown = lines[-10:]
     room = FRAME_LINES - 1
-    frames = lines[first:last] if last > first else lines[-10:]
-    if len(frames) > room:  # the last frames are nearest the fault; the header is said again
-        frames = [*frames[:1], f"({len(frames) - room + 1} lines left out)", *frames[-(room - 2) :]]
-    return [cause, *(_quote(line) for line in frames)]
+    if len(shown) > room:  # the last frames are nearest the fault
+        shown = [shown[0], f"({len(shown) - room + 1} lines left out)", *shown[2 - room :]]
+    return [f"cause: {_quote(cause.strip())[2:]}{place}", *map(_quote, shown)]
 
 
-def _kind(message: str) -> str:
-    return next((kind for kind, pattern in CAUSES if pattern.search(message)), "")
+def _traceback(lines: list[str], start: int) -> tuple[int, int]:
+    """The last traceback from line `start` on: its first line and its exception's; (0, 0) without one."""
+    first = next((i for i in range(len(lines) - 1, start - 1, -1) if lines[i].strip() == _HEADER), -1)
+    if first < 0:  # a syntax error in the very file that was started has a frame and no header
+        first = next((i for i in range(len(lines) - 1, start - 1, -1) if _FRAME.match(lines[i])), -1)
+    exception = first + 1
+    while first >= 0 and exception < len(lines) and lines[exception].startswith(" "):
+        exception += 1
+    return (first, exception) if first >= 0 and exception < len(lines) else (0, 0)
 
 
-def _traceback(lines: list[str]) -> tuple[int, int]:
-    """Where the last traceback lies, as [first, last) of `lines`; (0, 0) when there is none."""
-    first = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].strip() == _HEADER), -1)
-    if first < 0:  # a syntax error in the file that was started has no header
-        frames = [i for i, line in enumerate(lines) if _FRAME.match(line)]
-        errors = [i for i in frames for j in range(i + 1, min(i + 5, len(lines))) if "Error: " in lines[j]]
-        if not errors:
-            return 0, 0
-        first = errors[-1]
-    end = first + 1
-    while end < len(lines) and lines[end].startswith((" ", "|", "+")):
-        end += 1  # the frames; what follows is the exception, its message maybe on several lines
-    end = min(end + 1, len(lines))
-    while end < len(lines) and end - first < 400 and not (_OURS.match(lines[end]) or _FAULT.match(lines[end])):
-        end += 1
-    return first, end
+def _place(frames: list[str]) -> str:
+    """The last of `frames` that lies in train.py, said as a person would; empty without one."""
+    for line in reversed(frames):
+        frame = _FRAME.match(line)
+        if frame and frame["file"].endswith("train.py"):
+            inside = f", in {frame['function']}" if frame["function"] else ""
+            return f" (train.py, line {frame['line']}{inside})"
+    return ""

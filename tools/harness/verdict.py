@@ -7,11 +7,11 @@ The order of the rules, the first that applies decides:
 3. the baseline                                                   keep: it is what others are held against
 4. more than 10 % over its budget                                 discard: it was given more than the others
 5. fewer lines, and not worse by more than the tolerance          keep: simpler
-   fewer lines, and worse by less than the noise of the gain      confirm once, then the mean decides
-6. not better by more than "equal"                                discard
+   fewer lines, and worse by less than the noise of the gain      confirm once; then the mean decides
+6. worse, or equal without being shorter                          discard
 7. better by less than its added lines cost                       discard
 8. better by more than the noise                                  keep
-9. better, inside the noise                                       confirm, twice at most; then the mean decides
+9. better, inside the noise                                       confirm twice at most; then the mean decides
 
 Gain: the incumbent's mean less the candidate's, in bpb, so that positive is better. Its noise is
 sigma * sqrt(1/n + 1/m) for n runs against m. Both sides are means, so that no single lucky run decides for
@@ -39,12 +39,14 @@ LINE_PRICE = 6e-5
 # A gain this many times its noise is kept at once: 5 % of changes that do nothing reach it. One run against
 # one at sigma 0.0004 needs 0.00093, so a gain of 0.001 is kept without a second run.
 CLEAR = 1.64
-# After the last confirmation the mean must still be this many times its noise.
-SETTLED = 1.0
-# Two scores nearer than this many sigmas are equal: it is not worth a run to learn which is lower.
-EQUAL = 0.5
-# What deleted lines may cost is added to that, up to this many sigmas: deleting must not become a way down.
-TOLERANCE_MOST = 1.0
+# After the last confirmation a mean gain this many times its noise is kept. Less than CLEAR, because a small
+# true gain is the usual kind, and losing it costs more than a change that does nothing.
+SETTLED = 0.5
+# Scores nearer than this many sigmas are equal: it is not worth a run to learn which of them is lower.
+EQUAL = 0.25
+# Fewer lines may be worse by this many sigmas and by what the deleted lines are worth, but by no more than
+# the second number together: deleting must not become a way down.
+SIMPLER, SIMPLER_MOST = 0.5, 1.0  # sigmas
 CONFIRMATIONS_MOST = 2  # runs, of either side
 SIMPLER_CONFIRMATIONS_MOST = 1
 OVERRUN_MOST = 0.10  # share of the budget; from 2 % it is marked
@@ -56,8 +58,8 @@ class Facts:
     """What was measured. Scores are val_bpb of finished runs; lines are of train.py against the incumbent.
 
     `outcome` is finished, crashed, refused or stopped, of the experiment's last run; `sigma` comes from
-    noise.estimate; `share` and `budget_overrun` are shares of the budget (0.4: stopped at 40 %; 0.03: 3 % over
-    it); `confirmations` counts the confirming runs so far, of the candidate or of the incumbent.
+    noise.estimate; `share` and `budget_overrun` are shares of the budget (0.4: stopped at 40 %; 0.03: 3 %
+    over); `confirmations` counts the confirming runs so far, of the candidate or of the incumbent.
     """
 
     outcome: str
@@ -122,8 +124,10 @@ class Facts:
 
     @property
     def tolerance(self) -> float:
-        """bpb by which two scores are still equal: half a sigma, and what deleted lines are worth."""
-        return min(EQUAL * self.noise + max(-self.price, 0.0), TOLERANCE_MOST * self.noise)
+        """bpb by which fewer lines may be worse; 0 where there are not fewer."""
+        if self.net_lines >= 0:
+            return 0.0
+        return min(SIMPLER * self.noise - self.price, SIMPLER_MOST * self.noise)
 
     @property
     def memory_growth(self) -> float:
@@ -137,7 +141,7 @@ class Facts:
 class Verdict:
     """`status`: keep, discard, crash or confirm. `gain` in bpb, None without a comparison.
 
-    `confirm` names the side that runs again, "candidate" or "incumbent"; it is empty unless status is confirm.
+    `confirm` names the side that runs again, "candidate" or "incumbent"; empty unless status is confirm.
     """
 
     status: str
@@ -148,9 +152,9 @@ class Verdict:
 
 
 def decide(facts: Facts) -> Verdict:
-    """The verdict on `facts`. Raises ValueError where a finished candidate has no incumbent to be held against."""
+    """The verdict on `facts`. Raises ValueError where a scored candidate has no incumbent to compare with."""
     compared = not (facts.no_score or facts.is_baseline)
-    if compared and not facts.incumbent_scores:
+    if compared and not (facts.incumbent_scores and math.isfinite(facts.incumbent_mean)):
         raise ValueError("the incumbent has no score: run the baseline first")
     status, reasons = _compare(facts) if compared else _alone(facts)
     side = ""
@@ -174,7 +178,7 @@ def _alone(facts: Facts) -> tuple[str, list[str]]:
         if facts.outcome == "finished":
             why = "the model sees later tokens" if not facts.causal else "it has no score that is a number"
             return "crash", [f"The run finished, but {why}."]
-        return "crash", [f"The run was {facts.outcome}." if facts.outcome == "refused" else "The run crashed."]
+        return "crash", ["The run was refused." if facts.outcome == "refused" else "The run crashed."]
     return "keep", [f"The baseline: val_bpb {facts.mean:.6f} is what others are held against."]
 
 
@@ -198,31 +202,36 @@ def _compare(facts: Facts) -> tuple[str, list[str]]:
         fewer = f"{-net} line{'s' * (net < -1)} fewer"
         if gain >= CLEAR * spread:
             return say("keep", f"Better, beyond the noise, with {fewer}.")
+        if gain >= 0:
+            return say("keep", f"Simpler: {fewer}, and no worse.")
         if gain >= -facts.tolerance:
-            return say("keep", f"Simpler: {fewer}, and equal or better within {facts.tolerance:.4f}.")
+            return say("keep", f"Simpler: {fewer}, and equal within {facts.tolerance:.4f}.")
         if gain >= -spread and confirmed < SIMPLER_CONFIRMATIONS_MOST:
-            return say("confirm", f"Simpler ({fewer}), but worse by more than {facts.tolerance:.4f}, inside the noise.")
-        return say("discard", f"Worse by more than {facts.tolerance:.4f}, which is all that {fewer} may cost.")
-    if gain <= facts.tolerance:
-        equal = f"equal within {facts.tolerance:.4f}, and not shorter" if gain >= -facts.tolerance else "worse"
-        return say("discard", f"Not better: {equal}.")
+            return say("confirm", f"Simpler ({fewer}), but over {facts.tolerance:.4f} worse, inside the noise.")
+        return say("discard", f"Worse by over {facts.tolerance:.4f}, the most that {fewer} may cost.")
+    if gain < -EQUAL * facts.noise:
+        return say("discard", "Worse.")
+    if gain <= EQUAL * facts.noise:
+        return say("discard", f"Equal within {EQUAL * facts.noise:.4f}, and not shorter.")
     if gain <= facts.price:
-        return say("discard", f"{net} more lines would have to gain over {facts.price:.4f}: not worth its code.")
+        return say("discard", f"{net} more lines must gain over {facts.price:.4f}: not worth its code.")
     if gain >= CLEAR * spread:
         return say("keep", f"Better, beyond the noise: over {CLEAR} x {spread:.4f} = {CLEAR * spread:.4f}.")
     if confirmed < CONFIRMATIONS_MOST:
         return say("confirm", f"Better, but inside the noise: {CLEAR * spread:.4f} would be clear.")
+    settled = f"after {confirmed} confirmations {SETTLED * spread:.4f} is asked"
     if gain >= SETTLED * spread:
-        return say("keep", f"Better after {confirmed} confirmations, over the {SETTLED * spread:.4f} asked then.")
-    return say("discard", f"After {confirmed} confirmations under {SETTLED * spread:.4f}: most likely noise.")
+        return say("keep", f"Better: {settled}.")
+    return say("discard", f"Most likely noise: {settled}.")
 
 
 def _remarks(facts: Facts) -> list[str]:
     """What is said beside the decision and changes nothing."""
     remarks = []
     if not facts.no_score and abs(facts.memory_growth) >= 0.05:
-        limit = "; a soft limit, fine for a better score" if facts.memory_growth > 0 else ""
-        remarks.append(f"Peak memory {facts.memory_growth:+.0%} ({facts.peak_memory_mb / 1024:.1f} GB){limit}.")
+        soft = "; a soft limit, fine for a better score" if facts.memory_growth > 0 else ""
+        memory = f"{facts.memory_growth:+.0%} ({facts.peak_memory_mb / 1024:.1f} GB)"
+        remarks.append(f"Peak memory {memory}{soft}.")
     if not facts.no_score and framework.OVERRUN_MARKED < facts.budget_overrun <= OVERRUN_MOST:
         remarks.append(f"Marked: it trained {facts.budget_overrun:.1%} past its budget.")
     return remarks
