@@ -1,27 +1,43 @@
-"""Finding the opencode client, and the environment it is launched in."""
+"""The opencode client: where it is, how it is launched, how it is ended.
+
+Measured with opencode 1.18: `opencode run` exits when the model ends its turn, reads a stdin that is no terminal
+to its end, and on SIGTERM leaves the shell command it was running behind; so a turn gets no stdin, and whoever
+ends a client ends what it started too. A run of the bench is left alone: it is not the client's to lose.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import platform
+import queue
 import shutil
+import signal
+import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # The versions this was built and measured with. What a person has on PATH already is used as it is.
 OPENCODE_VERSION = "1.18.33"
 RIPGREP_VERSION = "1.18.0"
 
 MACHINES = {"x86_64": "x64", "amd64": "x64", "arm64": "arm64", "aarch64": "arm64"}
+WAIT_SECONDS = 840  # a whole experiment in one command …
+SHELL_MILLISECONDS = 900_000  # … which the client's shell has to allow; its own limit is two minutes
+GRACE = 5.0  # seconds that a process has to end by itself
+RUNNER = "harness.runner"  # in the command line of a run that is to go on
+
+Event = Mapping[str, Any]  # a line of `opencode run --format json`
 
 
-@dataclass(frozen=True)
-class Client:
-    """The two programs a launch needs; opencode searches skills with ripgrep and fails without it."""
-
-    opencode: Path
-    ripgrep: Path
+# ---------------------------------------------------------------------------------------------------
+# Where it is
 
 
 def tools_dir(root: Path) -> Path:
@@ -31,20 +47,21 @@ def tools_dir(root: Path) -> Path:
 
 def find_program(root: Path, name: str) -> Path | None:
     """`name` as set-up installed it, else the one on PATH."""
-    path = os.pathsep.join([str(tools_dir(root) / "bin"), os.environ.get("PATH", "")])
-    found = shutil.which(name, path=path)
+    found = shutil.which(name, path=search_path(root))
     return Path(found) if found else None
 
 
-def find(root: Path) -> Client | None:
-    opencode, ripgrep = find_program(root, "opencode"), find_program(root, "rg")
-    return Client(opencode, ripgrep) if opencode and ripgrep else None
+def search_path(root: Path) -> str:
+    """PATH for the client: a Python new enough for the tools, and its own programs, come first."""
+    first = [str(root / ".venv" / "bin"), str(tools_dir(root) / "bin")]
+    return os.pathsep.join([*first, os.environ.get("PATH", os.defpath)])
 
 
 def packages() -> dict[str, str]:
-    """npm packages, with versions, that hold this platform's binaries: program name to `package@version`.
+    """The npm packages that hold this platform's binaries: program name to `package@version`.
 
-    Raises LookupError where opencode ships no binary.
+    opencode searches skills with ripgrep, and would fetch it from GitHub at its first launch. Raises LookupError
+    where opencode ships no binary.
     """
     system = sys.platform
     machine = MACHINES.get(platform.machine().lower())
@@ -62,7 +79,187 @@ def packages() -> dict[str, str]:
     }
 
 
-def search_path(root: Path) -> str:
-    """PATH for the client: its own programs, and a Python new enough for the tools, come first."""
-    first = [str(root / ".venv" / "bin"), str(tools_dir(root) / "bin")]
-    return os.pathsep.join([*first, os.environ.get("PATH", "")])
+# ---------------------------------------------------------------------------------------------------
+# How it is launched
+
+
+@dataclass(frozen=True)
+class Client:
+    """opencode in the checkout `root`, with the environment and the arguments that every launch gets."""
+
+    program: Path
+    root: Path
+    environ: Mapping[str, str]
+    model: str | None = None  # provider/name; None: the one the person configured
+
+    def turn(self, prompt: str, session: str | None) -> subprocess.Popen[str]:
+        """One turn without a terminal, a JSON event a line on stdout; ends when the model ends its turn."""
+        arguments = ["run", "--format", "json", *self._model()]
+        if session:
+            arguments += ["--session", session]
+        return subprocess.Popen(
+            [str(self.program), *arguments, prompt],
+            cwd=self.root,
+            env=dict(self.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C is for us, who then end it in good order
+        )
+
+    def window(self, prompt: str) -> subprocess.Popen[bytes]:
+        """The client in this terminal, with the prompt given."""
+        return subprocess.Popen(
+            [str(self.program), "--prompt", prompt, *self._model()], cwd=self.root, env=dict(self.environ)
+        )
+
+    def models(self) -> list[str]:
+        """Models that can be used now, as provider/name: of configured providers, and opencode's own free ones.
+
+        Takes some seconds. Raises OSError where the client cannot be run.
+        """
+        done = subprocess.run(
+            [str(self.program), "models"],
+            cwd=self.root,
+            env=dict(self.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise OSError((done.stderr.strip().splitlines() or ["it says nothing"])[-1])
+        return [line.strip() for line in done.stdout.splitlines() if "/" in line]
+
+    def _model(self) -> list[str]:
+        return ["--model", self.model] if self.model else []
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The environment for a client in this checkout: our programs first, and time for a whole experiment."""
+    return {
+        **os.environ,
+        "PATH": search_path(root),
+        "OPENCODE_DISABLE_AUTOUPDATE": "1",
+        "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": str(SHELL_MILLISECONDS),
+        "AUTORESEARCH_WAIT": str(WAIT_SECONDS),
+    }
+
+
+@dataclass
+class Turn:
+    """What came of a turn: its session, how many tools it used, what went wrong."""
+
+    session: str | None = None
+    tools: int = 0
+    error: str = ""
+
+
+def follow(process: subprocess.Popen[str], see: Callable[[Event], None], enough: Callable[[], bool]) -> Turn:
+    """Show a turn's events until it ends, or until `enough` says so (asked twice a second), which ends it."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    turn = Turn()
+    try:
+        while not enough():
+            with contextlib.suppress(queue.Empty):
+                line = lines.get(timeout=0.5)
+                if line is None:
+                    process.wait()
+                    break
+                _take(line, turn, see)
+    finally:
+        end(process)
+    if process.returncode > 0 and not turn.error:  # below zero: ended by us, or by a person
+        turn.error = f"opencode ended with exit code {process.returncode}"
+    return turn
+
+
+def _take(line: str, turn: Turn, see: Callable[[Event], None]) -> None:
+    try:
+        event = json.loads(line)
+        kind = event["type"]
+    except (ValueError, TypeError, KeyError):  # what it says besides: a warning, the reason of a refusal
+        if line.strip():
+            turn.error = line.strip()
+        return
+    turn.session = event.get("sessionID") or turn.session
+    turn.tools += kind == "tool_use"
+    if kind == "error":
+        turn.error = error_text(event)
+    see(event)
+
+
+def error_text(event: Event) -> str:
+    """What an `error` event says."""
+    error = event.get("error") or {}
+    data = error.get("data") or {}
+    return str(data.get("message") or error.get("name") or "opencode reports an error without a word")
+
+
+# ---------------------------------------------------------------------------------------------------
+# How it is ended
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a client and whatever it started, but for a run of the bench, which goes on."""
+    if process.poll() is not None:
+        return
+    started = list(descendants(process.pid))
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    kill(started)
+
+
+def kill(pids: Sequence[int]) -> None:
+    """SIGTERM, and SIGKILL for those that do not end within the grace period."""
+    signal_all(pids, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    signal_all([pid for pid in pids if alive(pid)], signal.SIGKILL)
+
+
+def signal_all(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def descendants(pid: int, listing: str | None = None) -> Iterator[int]:
+    """Processes that `pid` started, and theirs; a run of the bench and what it started are left out.
+
+    `listing` is the output of ps, which is asked where it is not given.
+    """
+    if listing is None:
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+    children: dict[int, list[int]] = {}
+    for line in listing.splitlines():
+        own, parent, *command = line.split(None, 2)
+        if RUNNER not in "".join(command):
+            children.setdefault(int(parent), []).append(int(own))
+    waiting = children.get(pid, [])
+    while waiting:
+        child, *waiting = waiting
+        yield child
+        waiting += children.get(child, [])

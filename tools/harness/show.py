@@ -1,0 +1,161 @@
+"""What a person sees of a campaign that runs without a terminal: a line for a tool call, a run, a verdict."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import campaign, client, curve, record
+from .client import Event
+from .text import printable
+
+WIDTH = 110  # characters of a line
+LONG = 5.0  # seconds from which a tool call's duration is worth showing
+COLOURS = {"keep": "32", "crash": "31", "problem": "31", "run": "36", "discard": "33"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """`label` says what kind of thing happened, in one short word."""
+
+    label: str
+    text: str
+
+    def format(self, now: float, colour: bool) -> str:
+        """`08:12:31  edit     train.py  SMALL_DEPTH = 4`"""
+        text = f"{time.strftime('%H:%M:%S', time.localtime(now))}  {self.label:<8} {one_line(self.text)}"[:WIDTH]
+        code = COLOURS.get(self.label) if colour else None
+        return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
+def one_line(text: str) -> str:
+    return " ".join(" ".join(printable(part) for part in text.splitlines()).split())
+
+
+# ---------------------------------------------------------------------------------------------------
+# What the client does
+
+
+def describe(event: Event) -> Line | None:
+    """The line for one event of the client; None for those that say nothing to a person."""
+    part = event.get("part") or {}
+    if event.get("type") == "text":
+        return Line("says", str(part.get("text") or "").strip()) if part.get("text") else None
+    if event.get("type") == "error":
+        return Line("problem", client.error_text(event))
+    if event.get("type") != "tool_use":
+        return None
+    tool, state = str(part.get("tool")), part.get("state") or {}
+    given = state.get("input") or {}
+    text = _subject(tool, given) or str(state.get("title") or "")
+    if state.get("status") == "error":
+        return Line("problem", f"{tool} {text}: {state.get('error')}")
+    span = state.get("time") or {}
+    seconds = (span.get("end", 0) - span.get("start", 0)) / 1000
+    return Line(tool, f"{text}   ({seconds:.0f} s)" if seconds >= LONG else text)
+
+
+def _subject(tool: str, given: Event) -> str:
+    """What a tool was used on."""
+    if tool == "edit":
+        return f"{Path(str(given.get('filePath'))).name}  {change(given.get('oldString'), given.get('newString'))}"
+    for name in ("command", "filePath", "pattern", "name"):
+        if name in given:
+            value = str(given[name])
+            return Path(value).name if name == "filePath" else value
+    return ""
+
+
+def change(old: object, new: object) -> str:
+    """The first line of an edit that is new, and how many more there are."""
+    before, after = str(old or "").splitlines(), str(new or "").splitlines()
+    lines = [line[2:].strip() for line in difflib.ndiff(before, after) if line.startswith("+ ")]
+    if not lines:
+        return f"{len(before)} lines removed"
+    return lines[0] + (f"   (and {len(lines) - 1} more lines)" if len(lines) > 1 else "")
+
+
+# ---------------------------------------------------------------------------------------------------
+# What the campaign does
+
+
+@dataclass
+class Watch:
+    """Follows a campaign's files. Experiments that were there at the beginning are not news."""
+
+    root: Path
+    tag: str
+    seen_runs: set[str] = field(default_factory=set)
+    seen_decisions: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.news()
+
+    def news(self) -> list[Line]:
+        """Runs begun and experiments decided since the last look."""
+        lines = []
+        for path in sorted(campaign.folder(self.root, self.tag).glob("[0-9]*-*")):
+            new_run, new_decision = path.name not in self.seen_runs, path.name not in self.seen_decisions
+            if not (new_run or (new_decision and (path / "decision.json").exists())):
+                continue
+            run = record.read(path)
+            if run is None:
+                continue
+            self.seen_runs.add(path.name)
+            if new_run:
+                again = " (again, on a new seed)" if run.request.kind == "confirm" else ""
+                lines.append(Line("run", f"{run.name}  {run.request.message}{again}"))
+            if new_decision and run.decision is not None:
+                self.seen_decisions.add(path.name)
+                score = f"val_bpb {run.decision.val_bpb:.6f}" if run.decision.val_bpb else "no score"
+                lines.append(Line(run.decision.status, f"{run.name}  {score}  {'; '.join(run.decision.reasons)}"))
+        return lines
+
+    @property
+    def decided(self) -> int:
+        """How many experiments are decided, the baseline among them."""
+        return len(self.seen_decisions)
+
+    def progress(self) -> str:
+        """Where the newest run is; empty when none is in progress."""
+        if not self.seen_runs:
+            return ""
+        run = record.read(campaign.folder(self.root, self.tag) / max(self.seen_runs))
+        if run is None or not run.alive:
+            return ""
+        points = curve.read(run.path / "curve.jsonl")
+        what = "scoring" if (run.path / "trained.json").exists() else curve.progress_line(points)
+        return f"run {run.name}  {what}"
+
+
+# ---------------------------------------------------------------------------------------------------
+# What came of it
+
+
+def table(runs: Sequence[record.Run]) -> list[str]:
+    """One line an experiment, the baseline first: number, score, gain over the incumbent, verdict, what was tried."""
+    lines = [f"{'run':<5} {'val_bpb':>9} {'change':>9}  {'verdict':<8} what was tried"]
+    best: float | None = None
+    for run in runs:
+        if run.decision is None:
+            continue
+        score = run.decision.val_bpb
+        change = f"{score - best:+.6f}"[:9] if score and best else ""
+        shown = f"{score:.6f}" if score else "-"
+        lines.append(
+            f"{run.name:<5} {shown:>9} {change:>9}  {run.decision.status:<8} {one_line(run.decision.description)}"[:WIDTH]
+        )
+        if run.decision.status == "keep" and score:
+            best = score
+    return lines
+
+
+def summary(statuses: Iterable[str]) -> str:
+    """`5 experiments: 2 kept, 2 discarded, 1 crashed`"""
+    counted = list(statuses)
+    words = {"keep": "kept", "discard": "discarded", "crash": "crashed"}
+    parts = [f"{counted.count(status)} {word}" for status, word in words.items() if status in counted]
+    return f"{len(counted)} experiment{'s' * (len(counted) != 1)}: {', '.join(parts) or 'none'}"
