@@ -93,10 +93,10 @@ class Packer:
         self.tokens, self.offsets, self.bos_id, self.seed = store.tokens, store.offsets, bos_id, seed
         self.documents = len(self.offsets) - 1
         self.rng = random.Random(seed)
-        self.pool: list[tuple[int, int]] = []  # (length with BOS, first token), sorted
+        self.pool: list[tuple[int, int, bool]] = []  # length with BOS, first token, cut off its beginning; sorted
         self.drawn = 0  # documents, over all epochs
         self.served = 0  # tokens handed out in rows, every BOS included
-        self.cropped = 0  # tokens whose document's beginning went into another row
+        self.cropped = 0  # of them, tokens whose document begins in another row
         self.order = self._epoch_order(0)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
@@ -110,7 +110,7 @@ class Packer:
         start, end = int(self.offsets[document]), int(self.offsets[document + 1])
         self.drawn += 1
         if end > start:
-            insort(self.pool, (1 + end - start, start))
+            insort(self.pool, (1 + end - start, start, False))
 
     def fill(self, row: np.ndarray) -> None:
         """Fills `row`, uint16 [n]; row[0] is BOS."""
@@ -123,13 +123,13 @@ class Packer:
                 index = int(self.rng.random() * len(self.pool))
             else:  # the longest that fits, or else the shortest
                 index = max(0, bisect_right(self.pool, (room, math.inf)) - 1)
-            length, start = self.pool.pop(index)
+            length, start, cut = self.pool.pop(index)
             taken = min(length, room)
             row[position] = self.bos_id
             row[position + 1 : position + taken] = self.tokens[start : start + taken - 1]
             if taken < length:
-                insort(self.pool, (length - taken + 1, start + taken - 1))
-                self.cropped += length - taken if taken > 1 else 0
+                insort(self.pool, (length - taken + 1, start + taken - 1, cut or taken > 1))
+            self.cropped += taken - 1 if cut else 0
             position += taken
         self.served += len(row)
 
