@@ -1,0 +1,139 @@
+"""What a conversation shows: read anew for every request, so that the researcher itself holds nothing.
+
+A compacted or fresh conversation shows little, and then the files tell the rest: what was tried is in
+results.tsv, what is running in `tools/status.py`, what an unlogged experiment tried in its commit's message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from researcher.conversation import Asked, Did, Event, Said
+from researcher.search import Row, rows
+from researcher.trainfile import Edit, TrainFile
+
+_NEXT = re.compile(r"^next: (.+?)\s*$", re.MULTILINE)
+_SUMMARY = re.compile(r"\[([^\]]+)\] (.+)")  # [label] what (CONSTANT old -> new)
+_MESSAGE = re.compile(r"exp: (\[[^\]\n]+\] [^\n]+)")
+_PROFILE = re.compile(r"\bprofile:?\s+(full|small)\b")
+_NUMBERED = re.compile(r"^(\d+): ?(.*)$", re.MULTILINE)  # as the client's read tool prints a file
+
+
+class Memory:
+    """The state of the work, as far as the conversation shows it."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.skill_asked = False
+        self.next: str | None = None  # the newest next step that the bench named since the user last spoke
+        self.silent = 0  # commands of the bench in a row that named none
+        self.last_words = ""  # of the newest of them
+        self.last_action = ""  # the newest that may change something; forgotten when an edit is made
+        self.notes_fresh = False  # program.md and results.tsv were read since the last action
+        self.results_read = False  # results.tsv was read from its beginning
+        self.program = ""
+        self.profile = ""
+        self.rows: dict[tuple[str, str], Row] = {}
+        self.train: TrainFile | None = None  # train.py as it stands
+        self.incumbent: TrainFile | None = None  # train.py as revert leaves it
+        self.read_on = 1  # the line from which train.py is still to be read
+        self.spoilt: set[str] = set()  # labels that turned out not to be possible
+        self._pages: list[str] = []
+        self._begin()
+        for event in events:
+            if isinstance(event, Asked):
+                self.next, self.silent, self.last_action = None, 0, ""
+            elif isinstance(event, Said):
+                self._announced(event.text)
+            elif event.tool == "skill":
+                self.skill_asked = True
+            elif event.tool == "read":
+                self._read(event)
+            elif event.tool == "edit":
+                self._edited(event)
+            elif event.tool == "bash":
+                self._ran(event.argument("command"), event.output)
+
+    def _begin(self) -> None:
+        """No idea is in hand."""
+        self.label = ""
+        self.summary = "baseline"
+        self.reason = ""
+        self.in_hand = False  # its edits are under way, or done and not yet run
+        self.mending = False  # … and they are those of its fix
+        self.mended = False  # the fix was run
+        self.before: TrainFile | None = None  # train.py before the edits in hand
+        self.edits_made = 0
+        self.edit_failed = False
+
+    def _announced(self, text: str) -> None:
+        found = _SUMMARY.match(text)
+        if found is None:
+            return
+        if found[2].startswith("fix: "):
+            self.mending = True
+        else:
+            self._begin()
+            self.label, self.summary, self.reason = found[1], found[0], " ".join(text.split("\n")[1:])
+        self.in_hand, self.before, self.edits_made, self.edit_failed = True, self.train, 0, False
+
+    def _read(self, event: Did) -> None:
+        lines = _NUMBERED.findall(event.output)
+        if not event.argument("filePath").endswith("train.py") or not lines:
+            return
+        first = int(lines[0][0])
+        if first == 1:
+            self._pages = []
+        elif first != self.read_on:
+            return
+        self._pages += [line for _, line in lines]
+        self.read_on = int(lines[-1][0]) + 1
+        if "(End of file" in event.output:
+            self.train = TrainFile("\n".join(self._pages) + "\n", self.profile)
+            self.read_on = 1
+            if (self.next or "").startswith("edit train.py") and not self.in_hand:
+                self.incumbent = self.train
+
+    def _edited(self, event: Did) -> None:
+        edit = Edit(event.argument("oldString"), event.argument("newString"))
+        changed = self.train.edited(edit) if self.train else None
+        if changed is not None and event.output.startswith("Edit applied"):
+            self.train, self.last_action = changed, ""
+            self.edits_made += 1
+        else:
+            self.train, self.edit_failed = None, True
+            self.spoilt.add(self.label)
+
+    def _ran(self, command: str, output: str) -> None:
+        if "program.md" in command:
+            self.program = output
+            self.rows.update({(row.commit, row.description): row for row in rows(output)})
+            self.notes_fresh = self.results_read = True
+            return
+        profile, message, steps = _PROFILE.search(output), _MESSAGE.findall(output), _NEXT.findall(output)
+        self.profile = profile[1] if profile else self.profile
+        if message and not self.label:  # of an experiment that an earlier conversation began
+            found = _SUMMARY.match(message[-1])
+            assert found is not None
+            self.label, self.summary = found[1], found[0]
+        self.next = step = steps[-1] if steps else None
+        self.silent = 0 if step else self.silent + 1
+        self.last_words = (output.strip().splitlines() or ["(nothing)"])[-1]
+        if "status.py" in command:
+            return
+        self.last_action = command
+        if step is None:
+            return
+        self.notes_fresh = False
+        if "log_result.py" in command and "verdict: confirm" not in output:
+            if "verdict: keep" in output:
+                self.incumbent = self.train
+            self._begin()
+        elif "revert.py" in command:
+            if self.in_hand:
+                self.spoilt.add(self.label)
+            self.train = self.incumbent
+            self._begin()
+        elif "run_experiment.sh" in command and not step.startswith("scripts/run_experiment.sh -m"):
+            self.in_hand = False
+            self.mended = self.mended or "--fix" in command

@@ -1,0 +1,99 @@
+"""train.py as text: its constants, and edits to it."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from dataclasses import dataclass
+
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Pow: operator.pow,
+}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace `find`, which stands exactly once, by `replace`."""
+
+    find: str
+    replace: str
+
+
+@dataclass(frozen=True)
+class TrainFile:
+    """The text, and the profile that the campaign trains in (`full`, `small`; empty while unknown)."""
+
+    text: str
+    profile: str = ""
+
+    def edited(self, edit: Edit) -> TrainFile | None:
+        """The file after the edit; None where its `find` does not stand exactly once, or nothing changes."""
+        if not edit.find or self.text.count(edit.find) != 1 or edit.find == edit.replace:
+            return None
+        return TrainFile(self.text.replace(edit.find, edit.replace), self.profile)
+
+    def value(self, name: str) -> str | None:
+        """The Python source of a constant's value; None where there is no such constant on one line."""
+        found = self._assignment(name)
+        return found[2] if found else None
+
+    def setting(self, name: str, value: str) -> Edit | None:
+        """The edit that gives a constant another value; None where there is no such constant."""
+        found = self._assignment(name)
+        if found is None:
+            return None
+        line, start, old = found
+        return Edit(line, line[:start] + value + line[start + len(old) :])
+
+    def full_name(self, name: str) -> str:
+        """The constant that `name` means in this profile: `DEPTH` may stand there as `SMALL_DEPTH`."""
+        prefixed = f"{self.profile.upper()}_{name}"
+        return prefixed if self.profile and self._assignment(prefixed) else name
+
+    def _assignment(self, name: str) -> tuple[str, int, str] | None:
+        """`NAME = value` at the top level, alone on its line: the line, where the value begins, the value."""
+        try:
+            body = ast.parse(self.text).body
+        except (SyntaxError, ValueError):
+            return None
+        for node in body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = [t.id for t in targets if isinstance(t, ast.Name)]
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or names != [name] or node.value is None:
+                continue
+            source = ast.get_source_segment(self.text, node.value)
+            if source is None or node.lineno != node.end_lineno:
+                return None
+            line = self.text.splitlines()[node.lineno - 1]
+            start = len(line.encode()[: node.value.col_offset].decode())  # ast counts bytes
+            return line, start, source
+        return None
+
+
+def number(source: str | None) -> float | int | None:
+    """The value of an arithmetic expression of numbers alone; None for anything else."""
+    try:
+        return _number(ast.parse(source or "", mode="eval").body)
+    except (SyntaxError, KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def written(value: float, whole: bool) -> str:
+    """A number as Python source: whole, or three significant digits."""
+    return repr(round(value) if whole else float(f"{value:.3g}"))
+
+
+def _number(node: ast.expr) -> float | int:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_number(node.operand)
+    if isinstance(node, ast.BinOp):
+        result: float | int = _OPERATORS[type(node.op)](_number(node.left), _number(node.right))
+        return result
+    raise ValueError("not a number")
