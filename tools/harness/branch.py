@@ -1,0 +1,295 @@
+"""The branch `autoresearch/<tag>`: its tip is always the incumbent, its history the kept improvements.
+
+All of git is reached from here and from `snapshot`, by plumbing that never touches a file of the working tree:
+the branch moves by compare-and-swap, and of the index only the entry of train.py is refreshed. So a kill at any
+instant is harmless, a person's other work stays where it is, and no commit is ever thrown away.
+
+Works with an empty HOME: a fallback identity stands in for a missing one, nothing is signed, no hook runs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import Refused
+
+PREFIX = "autoresearch/"
+TRAIN = "train.py"
+STEERING = "program.md"
+# The bench: what no experiment may change. Every Python file at the root but train.py, and the tools.
+BENCH_FOLDERS = ("tools", "scripts")
+BENCH = (":(glob)*.py", *BENCH_FOLDERS, f":(exclude){TRAIN}")  # as git's pathspec
+NOTHING = ""  # to update-ref, as the old value: the ref must not exist yet
+NAME, EMAIL = "autoresearch", "autoresearch@localhost"
+
+# Where the caller's own git environment would lead our calls elsewhere (a command started by a git hook).
+_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+_INDEX_PATIENCE = 2.0  # seconds to wait for somebody else's index.lock
+
+
+class GitFailed(Refused):
+    """git said no; carries its own words."""
+
+
+class Git:
+    """git in one repository."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+        self._env["LC_ALL"] = "C"
+
+    def ask(self, *args: str, data: bytes | None = None, env: dict[str, str] | None = None) -> bytes | None:
+        """What git printed; None when it failed."""
+        done = self._run(args, data, env)
+        return done.stdout if done.returncode == 0 else None
+
+    def run(self, *args: str, data: bytes | None = None, env: dict[str, str] | None = None) -> bytes:
+        """What git printed. Raises GitFailed."""
+        done = self._run(args, data, env)
+        if done.returncode != 0:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise GitFailed(f"git {args[0]} failed in {self.root}: {said[0] if said else 'without a word'}")
+        return done.stdout
+
+    def line(self, *args: str, data: bytes | None = None, env: dict[str, str] | None = None) -> str:
+        """The one line that git printed."""
+        return self.run(*args, data=data, env=env).decode("utf-8", "replace").strip()
+
+    def blobs(self, *names: str) -> list[str | None]:
+        """The object behind each name (`HEAD:train.py`), None where there is none; one call for all."""
+        asked = "".join(f"{name}\n" for name in names).encode()
+        answers = self.run("cat-file", "--batch-check=%(objectname)", data=asked).decode().splitlines()
+        return [None if answer.endswith((" missing", " ambiguous")) else answer for answer in answers]
+
+    def identity(self, when: float | None = None) -> dict[str, str]:
+        """Environment for a commit: the user's own name where git knows one, else the fallback."""
+        env = {}
+        if not (self.ask("config", "user.name") and self.ask("config", "user.email")):
+            for who in ("AUTHOR", "COMMITTER"):
+                env[f"GIT_{who}_NAME"] = os.environ.get(f"GIT_{who}_NAME") or NAME
+                env[f"GIT_{who}_EMAIL"] = os.environ.get(f"GIT_{who}_EMAIL") or EMAIL
+        if when is not None:  # the same commit, bit for bit, when it is made again after a kill
+            env["GIT_AUTHOR_DATE"] = env["GIT_COMMITTER_DATE"] = f"{int(when)} +0000"
+        return env
+
+    def _run(
+        self, args: Sequence[str], data: bytes | None, env: dict[str, str] | None
+    ) -> subprocess.CompletedProcess[bytes]:
+        # core.hooksPath also silences the reference-transaction hook, which update-ref would run.
+        command = ["git", "-c", "core.hooksPath=/dev/null", *args]
+        given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+        try:
+            return subprocess.run(
+                command, cwd=self.root, env={**self._env, **(env or {})}, capture_output=True, check=False, **given
+            )
+        except FileNotFoundError:
+            raise Refused("git is not installed, or not on PATH: install git") from None
+
+
+@dataclass(frozen=True)
+class HandCommit:
+    """A commit made on the branch by hand, taken off it again: reachable under `ref`, its edit in the working tree."""
+
+    commit: str
+    ref: str
+    to: str  # where the branch is now
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The campaign's branch, checked out in `git.root`. `tip` is the commit at the time of looking."""
+
+    git: Git
+    tag: str
+    tip: str
+
+    @property
+    def ref(self) -> str:
+        return f"refs/heads/{PREFIX}{self.tag}"
+
+    @property
+    def train(self) -> Path:
+        return self.git.root / TRAIN
+
+
+def current(root: Path) -> Branch:
+    """The branch that is checked out at `root`. Raises Refused where that is no campaign's branch."""
+    git = Git(root)
+    answer = git.ask("rev-parse", "--show-toplevel", "HEAD", "--symbolic-full-name", "HEAD")
+    if answer is None:
+        if git.ask("rev-parse", "--git-dir") is None:
+            said = git._run(["rev-parse"], None, None).stderr.decode("utf-8", "replace").strip()
+            if "dubious ownership" in said:
+                raise Refused(f"git does not trust {root}: git config --global --add safe.directory {root}")
+            raise Refused(f"{root} is not a git repository: clone the project with git, or git init and commit it")
+        raise Refused(f"the git repository {root} has no commit yet: commit the project first")
+    top, tip, name = answer.decode("utf-8", "replace").splitlines()
+    if Path(top).resolve() != root.resolve():
+        raise Refused(f"{root} is not a git repository of its own (it lies inside {top}): clone the project with git")
+    if name == "HEAD":
+        raise Refused(
+            f"detached HEAD at {tip[:7]} in {root}: git switch {PREFIX}<tag>, or git switch -c {PREFIX}<tag> for a new"
+        )
+    if not name.startswith(f"refs/heads/{PREFIX}"):
+        branch = name.removeprefix("refs/heads/")
+        raise Refused(
+            f"the branch {branch} is no campaign's: git switch {PREFIX}<tag>, or git switch -c {PREFIX}<tag> for a new"
+        )
+    tag = name.removeprefix(f"refs/heads/{PREFIX}")
+    if "/" in tag:
+        raise Refused(f"the tag {tag!r} has a slash, and a campaign's folder is runs/<tag>: git branch -m {PREFIX}<tag>")
+    return Branch(git, tag, tip)
+
+
+# ---------------------------------------------------------------------------------------------------
+# What the working tree holds
+
+
+def train_blob(git: Git, text: bytes, write: bool = False) -> str:
+    """The blob that train.py with this text is or would be, through the filters that git applies to it."""
+    return git.line("hash-object", *(["-w"] if write else []), "--stdin", f"--path={TRAIN}", data=text)
+
+
+def changed_files(git: Git) -> list[str]:
+    """Tracked files that differ from HEAD, in the working tree or in the index."""
+    output = git.run(
+        "--no-optional-locks", "status", "--porcelain", "-z", "--untracked-files=no", "--no-renames"
+    ).decode("utf-8", "surrogateescape")
+    return [entry[3:] for entry in output.split("\0") if entry]
+
+
+def bench_changes(git: Git, pinned: str) -> list[str]:
+    """Files of the bench that differ from the commit `pinned`, in the working tree or at the tip."""
+    files: set[str] = set()
+    for other in ([], ["HEAD"]):
+        output = git.ask("diff", "--name-only", "--no-ext-diff", "--no-renames", "-z", pinned, *other, "--", *BENCH)
+        if output is None:
+            raise Refused(f"the bench's commit {pinned[:12]} is not in this repository: git fetch it")
+        files.update(name for name in output.decode("utf-8", "surrogateescape").split("\0") if name)
+    return sorted(files)
+
+
+def fixed_files(git: Git, commit: str) -> list[str]:
+    """The Python files at the root of `commit` other than train.py: the fixed half of every snapshot."""
+    names = git.run("ls-tree", "--name-only", "-z", commit).decode("utf-8", "surrogateescape").split("\0")
+    return [name for name in names if name.endswith(".py") and name != TRAIN]
+
+
+def changed_lines(git: Git, old: str, new: str) -> tuple[int, int]:
+    """Lines of train.py added and removed from commit `old` to commit `new`."""
+    fields = git.line("diff-tree", "--numstat", "--no-renames", old, new, "--", TRAIN).split()
+    return (int(fields[0]), int(fields[1])) if len(fields) >= 2 and fields[0].isdigit() else (0, 0)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Commits and refs
+
+
+def commit_train(git: Git, base: str, blob: str, parent: str, message: str, when: float | None = None) -> str:
+    """A commit on `parent`: the files of the commit `base` with train.py replaced by `blob`. Moves nothing."""
+    tree = tree_with_train(git, base, blob)
+    env = git.identity(when)
+    return git.line("commit-tree", tree, "-p", parent, "--no-gpg-sign", "-F", "-", data=message.encode(), env=env)
+
+
+def tree_with_train(git: Git, base: str, blob: str) -> str:
+    """The tree of the commit `base` with train.py replaced by `blob`."""
+    entries = [entry for entry in git.run("ls-tree", "-z", base).split(b"\0") if entry]
+    mode = b"100644"
+    others = []
+    for entry in entries:
+        meta, name = entry.split(b"\t", 1)
+        if name == TRAIN.encode():
+            mode = meta.split()[0]
+        else:
+            others.append(entry)
+    others.append(b"%s blob %s\t%s" % (mode, blob.encode(), TRAIN.encode()))
+    return git.line("mktree", "-z", data=b"\0".join(others) + b"\0")
+
+
+def set_ref(git: Git, ref: str, new: str, old: str | None, why: str) -> bool:
+    """Point `ref` at `new`, only if it is at `old` now (None: whatever it is). Says whether it did."""
+    command = ["update-ref", "-m", f"autoresearch: {why}", ref, new] + ([old] if old is not None else [])
+    return git.ask(*command, env=git.identity()) is not None
+
+
+def refresh_index(git: Git, tip: str) -> None:
+    """Set the index entry of train.py to the tip's, so that `git status` shows what differs from it and no more.
+
+    Waits a little for somebody else's index lock, then lets it be: no decision hangs on the index.
+    """
+    entry = git.run("ls-tree", "-z", tip, "--", TRAIN)
+    deadline = time.monotonic() + _INDEX_PATIENCE
+    while git.ask("update-index", "-z", "--index-info", data=entry) is None:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+def train_text(git: Git, commit: str) -> bytes:
+    """train.py at `commit`, as it would be checked out."""
+    return git.run("cat-file", "--filters", f"{commit}:{TRAIN}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# The branch moves
+
+
+def land(branch: Branch, candidate: str, parent: str, message: str, when: float) -> str:
+    """Put a kept candidate, made on the incumbent `parent`, on the branch; returns the new tip.
+
+    The parent is the tip as a rule, and then the branch moves to the candidate. Where the person committed
+    meanwhile (program.md, say), train.py is applied on top of what they did. A train.py committed by hand
+    meanwhile is taken off first, see `put_back`. Doing it again changes nothing. Raises GitFailed.
+    """
+    git = branch.git
+    for _ in range(5):
+        tip = git.line("rev-parse", branch.ref)
+        candidate_blob, parent_blob, tip_blob = git.blobs(*(f"{c}:{TRAIN}" for c in (candidate, parent, tip)))
+        if candidate_blob is None or parent_blob is None:
+            raise GitFailed(f"the commit {candidate[:12]}, or its parent, is missing from the repository")
+        if tip_blob == candidate_blob:
+            refresh_index(git, tip)
+            return tip
+        if tip_blob != parent_blob:
+            put_back(Branch(git, branch.tag, tip), parent_blob, parent)
+            continue
+        new = candidate if tip == parent else commit_train(git, tip, candidate_blob, tip, message, when)
+        if set_ref(git, branch.ref, new, tip, "keep"):
+            refresh_index(git, new)
+            return new
+    raise GitFailed(f"{branch.ref} is moved by somebody else: try again")
+
+
+def put_back(branch: Branch, incumbent_blob: str, incumbent: str) -> HandCommit | None:
+    """Take hand-made commits that change train.py off the branch, so that its tip is the incumbent again.
+
+    The hand-made tip stays reachable under refs/autoresearch/<tag>/hand/, and its edit stays in the working
+    tree, where it is the next candidate. What those commits changed in other files (program.md) is carried over
+    in a commit of its own. Returns None when the branch was moved by somebody else meanwhile.
+    """
+    git, tip = branch.git, branch.tip
+    line = git.line("rev-list", "--first-parent", "--max-count=500", tip).split()
+    blobs = git.blobs(*(f"{commit}:{TRAIN}" for commit in line))
+    # The newest commit that still has the incumbent's train.py: below the hand-made ones, above what was passed by.
+    base = next((commit for commit, blob in zip(line, blobs, strict=True) if blob == incumbent_blob), incumbent)
+    behind = git.ask("merge-base", "--is-ancestor", tip, incumbent) is not None
+    if behind:  # moved back by hand: nothing new on it to carry
+        target = incumbent
+    else:
+        tree = tree_with_train(git, tip, incumbent_blob)
+        same = tree == git.line("rev-parse", f"{base}^{{tree}}")
+        message = "Carry over what was changed outside train.py\n"
+        target = base if same else commit_train(git, tip, incumbent_blob, base, message)
+    ref = f"refs/autoresearch/{branch.tag}/hand/{tip[:12]}"
+    set_ref(git, ref, tip, None, "made by hand")
+    if not set_ref(git, branch.ref, target, tip, "back to the incumbent"):
+        return None
+    refresh_index(git, target)
+    return HandCommit(tip, ref, target)

@@ -1,0 +1,75 @@
+"""The shell of every command in tools/: arguments in, one line on stderr for an error, a stable exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import Refused
+
+DONE, FAILED, REFUSED, RUNNING = 0, 1, 2, 75
+EXIT_CODES = "exit codes: 0 done, 1 the experiment failed, 2 refused (bad use or a rule broken), 75 still running"
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are one line, and whose --help keeps the examples as written."""
+
+    def __init__(self, name: str, description: str, examples: str) -> None:
+        super().__init__(
+            prog=name,
+            description=description,
+            epilog=f"examples:\n{examples.rstrip()}\n\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(REFUSED, f"{Path(self.prog).stem}: {message}; see {self.prog} --help\n")
+
+
+def main(name: str, body: Callable[[], int], argv: Sequence[str]) -> NoReturn:
+    """Run `body` and leave with its exit code; a refusal is one line, and nothing is ever a traceback."""
+    try:
+        code = body()
+        sys.stdout.flush()
+    except Refused as refusal:
+        code = REFUSED
+        print(f"{name}: {refusal}", file=sys.stderr)
+        if "--json" in argv:
+            print(json.dumps({"error": str(refusal), "next": refusal.next}))
+        elif refusal.next:
+            print(f"next: {refusal.next}")
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader went away (`| head`): nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    except Exception as error:
+        code = REFUSED
+        print(f"{name}: {type(error).__name__}: {error}; details in {_write_details()}", file=sys.stderr)
+    sys.exit(code)
+
+
+def show_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _write_details() -> str:
+    """Keep the traceback in a file for whoever mends the tools; returns where."""
+    import traceback
+
+    try:
+        path = ROOT / "runs" / "errors.log"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a") as log:
+            log.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+        return str(path)
+    except OSError:
+        return "no file (the disk cannot be written)"

@@ -1,0 +1,69 @@
+"""The prepared data in force: where it is, and the constants that prepare.py wrote beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import Refused
+from .text import read_json
+
+COMMAND = "uv run prepare.py"
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|cpu|tok)")  # 300s, 100cpu (seconds of the trainer's CPU time), 400000tok
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """One complete preparation. `budget` is the profile's; `noise_prior` in bpb."""
+
+    folder: Path
+    key: str
+    profile: str
+    device: str
+    budget: str
+    noise_prior: float
+
+
+def cache() -> Path:
+    """The folder for all that is prepared once and used by every checkout."""
+    return Path(os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch").expanduser()
+
+
+def in_force() -> Preparation:
+    """The preparation that AUTORESEARCH_PREPARATION names, else the cache's current one. Raises Refused."""
+    named = os.environ.get("AUTORESEARCH_PREPARATION")
+    if not named:
+        pointer = cache() / "current.json"
+        if not pointer.exists():
+            raise Refused(f"no data prepared in {cache()}: run {COMMAND}", f"{COMMAND}")
+        named = str((read_json(pointer) or {}).get("preparation") or "")
+        if not named:
+            raise Refused(f"{pointer} cannot be read: run {COMMAND} to write it again", f"{COMMAND}")
+    return read(Path(named))
+
+
+def read(folder: Path) -> Preparation:
+    """The preparation in `folder`. Raises Refused when it is not there, not complete, or not readable."""
+    if not (folder / "meta.json").exists():
+        raise Refused(f"no data prepared in {folder} (meta.json is missing): run {COMMAND}", f"{COMMAND}")
+    meta = read_json(folder / "meta.json") or {}
+    try:
+        return Preparation(
+            folder,
+            str(meta["key"]),
+            str(meta["profile"]),
+            str(meta["device"]),
+            check_budget(str(meta["budget"])),
+            float(meta["noise_prior"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{folder}/meta.json cannot be used ({error}): run {COMMAND} again", f"{COMMAND}") from None
+
+
+def check_budget(budget: str) -> str:
+    """`budget` as it is. Raises Refused where it is not of the form 300s, 100cpu or 400000tok."""
+    if not BUDGET.fullmatch(budget) or float(BUDGET.fullmatch(budget)[1]) <= 0:  # type: ignore[index]  # it matched
+        raise Refused(f"the budget {budget!r} is none of 300s, 100cpu, 400000tok: set AUTORESEARCH_BUDGET to one")
+    return budget

@@ -1,0 +1,169 @@
+"""What a run is asked to do, what it left, and what was decided: three small files in its folder.
+
+    runs/<tag>/NNNN-<commit7>/
+        run.json        the request, there from the first instant
+        train.py prepare.py evaluate.py … program.md     the snapshot
+        run.lock        held by flock while the runner lives: alive <=> held
+        curve.jsonl feed.json run.log summary.json score.json work/      what the processes of the run leave
+        trained.json    the trainer is through, and how it ended (the runner's)
+        record.json     what was measured; written last, whole
+        decision.json   in the folder of an experiment's last run: what log_result decided
+
+These files are the source of truth; results.tsv can be made again from them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import Refused
+from .text import read_json, write_json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run to do. `kind`: baseline, candidate, fix (next attempt after a crash) or confirm (same commit again)."""
+
+    number: int
+    experiment: int  # number of the experiment's first run
+    attempt: int  # 1, and one more for each fix
+    kind: str
+    commit: str
+    parent: str  # the incumbent it is held against; of the baseline: itself
+    seed: int
+    message: str
+    created: float  # unix time
+    lines_added: int = 0  # of train.py, against the parent
+    lines_removed: int = 0
+    program_sha256: str | None = None  # of program.md as it was
+    sha256: dict[str, str] = field(default_factory=dict)  # of the snapshot's files
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run measured. `outcome`: finished, crashed, refused (by the scorer) or stopped (by hand)."""
+
+    outcome: str
+    reason: str  # one line; empty when it finished
+    val_bpb: float | None  # bits per byte, from the scorer
+    causal: bool
+    seconds: float  # of training, by the feeder's clock
+    total_seconds: float  # start of training to the end of the evaluation
+    share: float  # of the budget spent, 0 to 1
+    budget_overrun: float  # share of the budget that was spent beyond it
+    tokens: int
+    steps: int
+    peak_memory_mb: float
+    mfu_percent: float
+    num_params: int
+    depth: int | None
+    seed: int
+    restarts: int
+    machine: dict[str, Any] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What log_result decided on an experiment. `landed`: the branch's tip after a keep, null until it moved."""
+
+    status: str  # keep, discard or crash
+    val_bpb: float | None  # mean over the candidate's runs
+    memory_gb: float
+    description: str
+    note: str
+    reasons: list[str]
+    framework: list[str]
+    composite: int
+    band: str
+    runs: list[int]
+    logged_at: float  # unix time
+    landed: str | None = None
+    reverted_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder and what is in it now. `alive`: its runner lives."""
+
+    path: Path
+    request: Request
+    record: Record | None
+    decision: Decision | None
+    alive: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.request.number:04d}"
+
+    @property
+    def scored(self) -> bool:
+        return self.record is not None and self.record.outcome == "finished" and self.record.val_bpb is not None
+
+
+def read(path: Path) -> Run | None:
+    """The run in `path`; None where there is no readable request. Raises Refused for an unreadable decision."""
+    request = _load(Request, path / "run.json")
+    if request is None:
+        return None
+    # Alive is asked first: a runner that ends in between has then written the record that is read next.
+    alive = is_locked(path / "run.lock")
+    record = _load(Record, path / "record.json")
+    decision = _load(Decision, path / "decision.json")
+    if decision is None and (path / "decision.json").exists():
+        raise Refused(f"{path}/decision.json cannot be read: put it back, or move it away to have the run logged again")
+    return Run(path, request, record, decision, alive and record is None)
+
+
+def write(path: Path, value: Request | Record | Decision) -> None:
+    """Write one of the three into the run folder `path`, whole."""
+    name = {Request: "run.json", Record: "record.json", Decision: "decision.json"}[type(value)]
+    write_json(path / name, asdict(value))
+
+
+def take_lock(path: Path) -> int | None:
+    """An open file that holds the lock `path` (created if need be), None when somebody else holds it.
+
+    The lock goes with the open file: a child that inherits it holds it too, and the kernel lets go of it when
+    the last of them dies, however it dies.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _load(kind: type[T], path: Path) -> T | None:
+    """The dataclass `kind` from a JSON file; None when it is missing or not such a one. Unknown keys pass by."""
+    value = read_json(path)
+    if value is None:
+        return None
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]  # T is always a dataclass here
+    required = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
+    if not required <= value.keys():
+        return None
+    return kind(**{key: item for key, item in value.items() if key in known})

@@ -1,0 +1,438 @@
+"""The runner: carries one run from its snapshot to its record, detached, in stages that are done once each.
+
+    python -m harness.runner RUN_DIR
+
+    stage      done when               doing it again
+    snapshot   the files' hashes fit   what differs is written anew from git
+    train      trained.json is there   work/ and the curve start from nothing
+    evaluate   score.json is there     the same digits
+    record     record.json is there    the runner's last act
+
+A runner that is killed leaves a run that is `interrupted`; another one goes on from the last finished stage. It
+holds run.lock while it lives, so there is never more than one. No process of the run outlives the stage it is for.
+
+Who is to blame when a process is killed from outside (SIGKILL, SIGTERM, …)? The experiment is not, as far as one
+can tell, so the run is interrupted and may be started again: once. Killed a second time, it has crashed, because
+what kills it twice is most likely its own doing (memory, say). If the kernel says that it ran out of memory
+meanwhile, that is a crash at once. Signals that are a program's own fault (SIGSEGV, …) are crashes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from . import campaign as campaigns
+from . import curve, processes, record, snapshot, text
+from .branch import Git
+from .campaign import Campaign
+from .preparation import BUDGET
+from .record import Record, Run
+
+POLL = 0.05  # seconds between two looks at the children
+FEEDER_GRACE = 30.0  # seconds for the feeder to write its account once the trainer is gone
+EVALUATION_LIMIT = 3600.0  # seconds
+ACCIDENTS_MOST = 2  # kills from outside until they count as a crash
+STARTS_MOST = 6  # runners on one run until it counts as a crash: something here kills runners
+STOP = "stop"  # the file in the run's folder that asks for an end
+
+
+class Interrupted(Exception):
+    """The run cannot go on now and may be started again: says why."""
+
+
+class Ended(Exception):
+    """The run is over without a score: outcome and reason."""
+
+    def __init__(self, outcome: str, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome, self.reason = outcome, reason
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How training ended, in trained.json. `wall_seconds` of the whole stage, `peak_rss_mb` of the trainer."""
+
+    outcome: str  # finished, or what the record will say
+    reason: str
+    started: float  # unix time
+    wall_seconds: float
+    peak_rss_mb: float
+
+
+def read_trained(path: Path) -> Trained | None:
+    """How training in the run folder `path` ended; None where it did not yet."""
+    value = text.read_json(path / "trained.json")
+    try:
+        return Trained(**value) if value else None
+    except TypeError:
+        return None
+
+
+def python(root: Path) -> str:
+    """The Python that experiments run in."""
+    own = root / ".venv" / "bin" / "python"
+    return os.environ.get("AUTORESEARCH_PYTHON") or (str(own) if own.exists() else sys.executable)
+
+
+def wall_limit(budget: str) -> float:
+    """Seconds of wall time after which a trainer is stuck, generously: compiling and a busy machine take time too.
+
+    Twice the budget in seconds and ten minutes; for CPU-seconds ten times, as other load stretches them; for
+    tokens what 200 tokens a second would need, and an hour.
+    """
+    match = BUDGET.fullmatch(budget)
+    amount, unit = (float(match[1]), match[2]) if match else (3600.0, "s")
+    return {"s": 2 * amount + 600, "cpu": 10 * amount + 600, "tok": amount / 200 + 3600}[unit]
+
+
+def launch(root: Path, run: Path, lock: int) -> None:
+    """Start a runner for `run`, which inherits the open `lock`, and let go of both: it is nobody's child.
+
+    Two forks, so that who kills this process with all its children (a client whose tool call ran out of time)
+    does not find the runner among them.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            with (run / "runner.log").open("ab") as log:
+                subprocess.Popen(
+                    [sys.executable, "-m", "harness.runner", str(run), str(lock)],
+                    cwd=root / "tools",
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[lock],
+                    start_new_session=True,
+                )
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(lock)
+
+
+class Runner:
+    """One run on its way. Everything it learns is in files of the run's folder, so that another can go on."""
+
+    def __init__(self, root: Path, run: Run, campaign: Campaign) -> None:
+        self.root, self.run, self.campaign = root, run, campaign
+        self.path = run.path
+        self.python = python(root)
+        self.history = text.read_json(self.path / "runner.json") or {}
+        self.trained = read_trained(self.path)
+        self.peak_rss_mb = self.evaluation_seconds = 0.0
+
+    # -- the stages ---------------------------------------------------------------------------------
+
+    def go(self) -> None:
+        """All stages that are not done yet. Raises Interrupted."""
+        self._remember(starts=self.starts + 1, pid=os.getpid(), interrupted=None)
+        processes.kill_marked(self.path)  # of a runner that was killed before
+        try:
+            if self.starts > STARTS_MOST:
+                raise Ended("crashed", f"the run was interrupted {STARTS_MOST} times; see {self.path}/runner.log")
+            self._restore_snapshot()
+            if self.trained is None:
+                self._train()
+            if self.trained and self.trained.outcome != "finished":
+                raise Ended(self.trained.outcome, self.trained.reason)
+            if not (self.path / "score.json").exists():
+                self._restore_snapshot()  # the trainer ran in this folder
+                self._evaluate()
+            self._write_record("finished", "")
+        except Ended as end:
+            self._write_record(end.outcome, end.reason)
+
+    def _restore_snapshot(self) -> None:
+        request = self.run.request
+        snapshot.restore(self.path, Git(self.root), request.commit, self.campaign.bench, request.sha256)
+        self._check_stop()
+
+    def _train(self) -> None:
+        """Trainer and feeder until both are gone. Raises Interrupted."""
+        self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", "work")
+        (self.path / "work").mkdir()
+        started, outcome, reason = time.time(), "finished", ""
+        try:
+            self._run_trainer(started)
+        except Ended as end:
+            outcome, reason = end.outcome, end.reason
+        self._clear("summary.json", "score.json")  # only the scorer's count from here on
+        self.trained = Trained(outcome, reason, started, time.time() - started, self.peak_rss_mb)
+        text.write_json(self.path / "trained.json", asdict(self.trained))
+
+    def _run_trainer(self, started: float) -> None:
+        """Returns where training went well. Raises Ended, Interrupted."""
+        oom_kills = processes.oom_kills()
+        ours, theirs = socket.socketpair()
+        children: list[subprocess.Popen[bytes]] = []
+        with self._nobody_left(children):
+            with self._open("run.log") as log, ours, theirs:
+                env = self._environment(started)
+                fed = env | {"AUTORESEARCH_FEED": str(theirs.fileno())}
+                trainer = processes.spawn(
+                    [self.python, "train.py"], self.path, fed, log, log, inherit=[theirs.fileno()]
+                )
+                children.append(trainer)
+                feed = ["--feed", str(self.path), "--fd", str(ours.fileno()), "--pid", str(trainer.pid)]
+                errors = sys.stderr.buffer
+                feeder = processes.spawn(
+                    [self.python, "prepare.py", *feed], self.path, env, errors, errors, inherit=[ours.fileno()]
+                )
+                children.append(feeder)
+            feeder_failed = self._watch(trainer, feeder)
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # the trainer is the largest child by far
+            self.peak_rss_mb = usage.ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
+            processes.kill_group(trainer)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                feeder.wait(FEEDER_GRACE)
+            codes = trainer.returncode, feeder.returncode
+        self._judge_training(*codes, feeder_failed, processes.oom_kills() > oom_kills)
+
+    def _evaluate(self) -> None:
+        """The scorer, until it has written its number. Raises Ended, Interrupted."""
+        log_from, began = self._size("runner.log"), time.monotonic()
+        env = self._environment(self.trained.started if self.trained else time.time())
+        children: list[subprocess.Popen[bytes]] = []
+        with self._nobody_left(children):
+            with self._open("run.log") as log:
+                command = [self.python, "evaluate.py", str(self.path)]
+                scorer = processes.spawn(command, self.path, env, log, sys.stderr.buffer)
+                children.append(scorer)
+            while scorer.poll() is None:
+                self._check_stop()
+                if time.monotonic() - began > EVALUATION_LIMIT:
+                    raise Ended("crashed", f"the evaluation took longer than {EVALUATION_LIMIT:.0f} s")
+                time.sleep(POLL)
+        self.evaluation_seconds = time.monotonic() - began
+        score = text.read_json(self.path / "score.json") or {}
+        if "refused" in score:
+            raise Ended("refused", str(score["refused"]))
+        if scorer.returncode != 0 or not isinstance(score.get("val_bpb"), (int, float)):
+            self._clear("score.json")
+            self._blame("evaluate.py", scorer.returncode, self._last_line("runner.log", log_from))
+
+    def _write_record(self, outcome: str, reason: str) -> None:
+        processes.kill_marked(self.path)
+        feed = text.read_json(self.path / "feed.json") or {}
+        score = text.read_json(self.path / "score.json") or {} if outcome == "finished" else {}
+        summary = text.read_json(self.path / "summary.json") or {} if outcome == "finished" else {}
+        model = text.read_json(self.path / "work" / "model.json") or {}
+        points = curve.read(self.path / "curve.jsonl")
+        trained = self.trained
+        total = trained.wall_seconds + (self.evaluation_seconds or _number(score, "seconds")) if trained else 0.0
+        record.write(
+            self.path,
+            Record(
+                outcome=outcome,
+                reason=" ".join(reason.split()),
+                val_bpb=_number(score, "val_bpb") or None,
+                causal=score.get("causal", True) is True,
+                seconds=_number(feed, "seconds") or (points[-1].seconds if points else 0.0),
+                total_seconds=total,
+                share=min(_number(feed, "share") or (points[-1].progress if points else 0.0), 1.0),
+                budget_overrun=_number(feed, "overrun"),
+                tokens=int(_number(feed, "tokens")) or (points[-1].tokens if points else 0),
+                steps=int(_number(feed, "steps")) or (points[-1].step if points else 0),
+                peak_memory_mb=self._peak_memory(summary, model),
+                mfu_percent=_number(summary, "mfu_percent"),
+                num_params=int(_number(score, "parameters") or _number(model, "num_params")),
+                depth=int(_number(model, "depth")) or None,
+                seed=self.run.request.seed,
+                restarts=self.starts - 1,
+                machine={
+                    "host": platform.node(),
+                    "system": f"{platform.system()} {platform.machine()}",
+                    "cpus": os.cpu_count(),
+                    "device": self.campaign.device,
+                },
+                sha256=self.run.request.sha256,
+            ),
+        )
+        print(f"{outcome} {reason}".rstrip(), flush=True)
+
+    # -- watching the children ----------------------------------------------------------------------
+
+    def _watch(self, trainer: subprocess.Popen[bytes], feeder: subprocess.Popen[bytes]) -> bool:
+        """Wait until the trainer is gone; says whether the feeder failed before it. Raises Ended."""
+        limit = wall_limit(self.campaign.budget)
+        deadline = time.monotonic() + limit
+        orphaned = 0.0
+        while trainer.poll() is None:
+            self._check_stop()
+            if time.monotonic() > deadline:
+                raise Ended("crashed", f"training took longer than {limit:.0f} s of wall time and was stopped")
+            if feeder.poll() not in (None, 0):
+                orphaned = orphaned or time.monotonic()
+                if time.monotonic() - orphaned > FEEDER_GRACE:  # it does not notice that its rows have ended
+                    break
+            time.sleep(POLL)
+        return orphaned > 0
+
+    def _judge_training(self, trainer: int, feeder: int | None, feeder_failed: bool, out_of_memory: bool) -> None:
+        """Returns where training went well. Raises Ended, Interrupted."""
+        if feeder is None:
+            raise Ended("crashed", f"prepare.py --feed did not end within {FEEDER_GRACE:.0f} s of the trainer")
+        if feeder < 0 or (feeder > 0 and (feeder_failed or trainer == 0)):  # else the trainer's end was its end
+            self._blame("prepare.py --feed", feeder, self._last_line("runner.log"))
+        if trainer != 0:
+            if trainer == -signal.SIGKILL and out_of_memory:
+                raise Ended("crashed", "out of memory: the system ran out and killed train.py")
+            cause = text.last_frames(self._tail("run.log"))[0].removeprefix("cause: ")
+            self._blame("train.py", trainer, cause)
+        feed = text.read_json(self.path / "feed.json") or {}
+        if feed.get("finished") is not True:
+            raise Ended("crashed", f"train.py ended at {_number(feed, 'share'):.0%} of its budget without run.finish")
+
+    def _blame(self, who: str, code: int, said: str) -> NoReturn:
+        """Raise what a failed process means: see the module's docstring."""
+        if code >= 0:
+            raise Ended("crashed", said or f"{who} ended with exit code {code}")
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+        if -code not in processes.FROM_OUTSIDE:
+            raise Ended("crashed", f"{who} died of {name}")
+        accident = f"{who} was killed from outside ({name})"
+        accidents = [*self.history.get("accidents", []), accident]
+        self._remember(accidents=accidents)
+        if len(accidents) >= ACCIDENTS_MOST:
+            raise Ended("crashed", f"killed from outside {len(accidents)} times, out of memory perhaps: {accident}")
+        raise Interrupted(accident)
+
+    def _check_stop(self) -> None:
+        if (self.path / STOP).exists():
+            raise Ended("stopped", "stopped by hand")
+
+    @contextlib.contextmanager
+    def _nobody_left(self, children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+        """However the block ends, `children` and whatever they started are dead after it."""
+        try:
+            yield
+        finally:
+            for child in children:
+                processes.kill_group(child)
+            processes.kill_marked(self.path)
+
+    # -- small change -------------------------------------------------------------------------------
+
+    @property
+    def starts(self) -> int:
+        return int(_number(self.history, "starts"))
+
+    def interrupt(self, why: str) -> None:
+        """Leave word for status."""
+        self._remember(interrupted=why)
+
+    def _remember(self, **what: Any) -> None:
+        self.history |= what
+        text.write_json(self.path / "runner.json", self.history)
+
+    def _environment(self, started: float) -> dict[str, str]:
+        env = os.environ | {
+            "AUTORESEARCH_RUN": str(self.path),
+            "AUTORESEARCH_SEED": str(self.run.request.seed),
+            "AUTORESEARCH_BUDGET": self.campaign.budget,
+            "AUTORESEARCH_PREPARATION": self.campaign.preparation,
+            "AUTORESEARCH_STARTED": repr(started),
+        }
+        if self.campaign.device == "cpu":
+            # Passive waiting, so that CPU-seconds measure work; big buffers are kept rather than given back and
+            # zeroed again at every step.
+            env |= {
+                "OMP_WAIT_POLICY": "passive",
+                "GOMP_SPINCOUNT": "0",
+                "MALLOC_MMAP_THRESHOLD_": str(2**30),
+                "MALLOC_TRIM_THRESHOLD_": str(2**30),
+            }
+        env.pop("AUTORESEARCH_FEED", None)
+        return env
+
+    def _peak_memory(self, summary: dict[str, Any], model: dict[str, Any]) -> float:
+        """MB: on a CPU as the system counted it, on a device as the trainer reported it."""
+        reported = _number(summary, "peak_vram_mb") or _number(model, "peak_memory_mb")
+        return (self.trained.peak_rss_mb if self.trained and self.campaign.device == "cpu" else 0.0) or reported
+
+    def _open(self, name: str) -> IO[bytes]:
+        return (self.path / name).open("ab")
+
+    def _size(self, name: str) -> int:
+        return (self.path / name).stat().st_size if (self.path / name).exists() else 0
+
+    def _tail(self, name: str, start: int = 0) -> str:
+        with (self.path / name).open("rb") as log:
+            log.seek(max(start, self._size(name) - 200_000))
+            return log.read().decode("utf-8", "replace")
+
+    def _last_line(self, name: str, start: int = 0) -> str:
+        lines = [text.printable(line).strip() for line in self._tail(name, start).splitlines()]
+        return next((line for line in reversed(lines) if line), "")
+
+    def _clear(self, *names: str) -> None:
+        for name in names:
+            path = self.path / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _number(source: dict[str, Any], key: str) -> float:
+    """A finite number under `key`, also one written as text; 0 where there is none."""
+    try:
+        value = float(source.get(key, 0.0))
+    except (TypeError, ValueError):
+        return 0.0
+    return value if math.isfinite(value) else 0.0
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise Interrupted(f"the runner got {signal.Signals(number).name}")
+
+
+def main(argv: list[str]) -> int:
+    """Run the runner on argv[0]; argv[1], if given, is the number of the inherited open lock."""
+    path = Path(argv[0])
+    root, tag = path.parents[2], path.parent.name
+    if len(argv) > 1:
+        os.set_inheritable(int(argv[1]), False)
+    elif record.take_lock(path / "run.lock") is None:
+        print(f"runner: {path} has a runner already", file=sys.stderr)
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run, campaign = record.read(path), campaigns.load(root, tag)
+    if run is None or campaign is None:
+        print(f"runner: {path} is no run of a campaign", file=sys.stderr)
+        return 2
+    if run.record is not None:
+        return 0
+    runner = Runner(root, run, campaign)
+    try:
+        runner.go()
+    except Interrupted as why:
+        runner.interrupt(str(why))
+        print(f"interrupted: {why}", flush=True)
+        return 1
+    except Exception as error:  # a full disk, git gone, …: the run may go on once that is mended
+        runner.interrupt(f"{type(error).__name__}: {error}")
+        raise  # into runner.log
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""Everything that a command needs to know, looked up once: git, the records, and what may come next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import Refused, reconcile, record, state, verdict
+from . import branch as git_branch
+from . import campaign as campaigns
+from . import experiment as experiments
+from .branch import TRAIN, Branch
+from .campaign import Campaign
+from .experiment import Experiment, Incumbent
+from .noise import Noise
+from .record import Run
+from .state import State
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A campaign as it stands. `text` is train.py in the working tree, None when it is missing."""
+
+    branch: Branch
+    campaign: Campaign | None
+    runs: tuple[Run, ...]
+    experiments: tuple[Experiment, ...]
+    incumbent: Incumbent | None
+    noise: Noise | None
+    text: bytes | None
+    blob: str | None  # what git would store of it
+    edited: bool  # it is not the incumbent's
+    verdict: verdict.Verdict | None  # of an experiment that ended and is not logged
+    state: State
+    notes: tuple[str, ...]  # what had to be mended, a line each
+
+    @property
+    def root(self) -> Path:
+        return self.branch.git.root
+
+    @property
+    def folder(self) -> Path:
+        return campaigns.folder(self.root, self.branch.tag)
+
+    @property
+    def kept(self) -> list[Run]:
+        """Every run whose commit was kept, the baseline's among them."""
+        commits = {e.commit for e in self.experiments if e.decision and e.decision.status == "keep"}
+        return [run for run in self.runs if run.request.commit in commits]
+
+    @property
+    def newest(self) -> Experiment | None:
+        return self.experiments[-1] if self.experiments else None
+
+
+def look(root: Path) -> Situation:
+    """The situation at `root`, after mending what a kill left undone. The caller holds the lock. Raises Refused."""
+    branch = git_branch.current(root)
+    campaign = campaigns.load(root, branch.tag)
+    runs = campaigns.runs(root, branch.tag) if campaign else []
+    if any(run.decision and run.decision.status == "keep" and not run.decision.landed for run in runs):
+        runs = reconcile.finish_keeps(branch, runs)
+        branch = git_branch.current(root)
+    grouped = experiments.group(runs)
+    best = experiments.incumbent(grouped, runs)
+
+    text = _read(branch.train)
+    blob = git_branch.train_blob(branch.git, text) if text is not None else None
+    names = [f"{branch.tip}:{TRAIN}", f"{best.commit if best else branch.tip}:{TRAIN}"]
+    tip_blob, best_blob = branch.git.blobs(*names)
+    if best_blob is None:
+        raise Refused(f"{names[1][:7]} has no {TRAIN}: put it back on the branch {branch.ref}")
+    notes = []
+    if best is not None and tip_blob != best_blob:
+        notes.append(reconcile.take_off_hand_commits(branch, best, best_blob))
+        branch = git_branch.current(root)
+    edited = blob != best_blob
+
+    if campaign is not None:
+        if grouped and reconcile.mark_undone(grouped[-1], edited):
+            runs = [record.read(run.path) or run for run in runs]
+            grouped = experiments.group(runs)
+        notes += reconcile.mend_ledger(root, branch.tag, grouped)
+    noise = experiments.estimate_noise(runs, campaign.noise_prior) if campaign else None
+    decided = judge(grouped, best, noise)
+    return Situation(
+        branch=branch,
+        campaign=campaign,
+        runs=tuple(runs),
+        experiments=tuple(grouped),
+        incumbent=best,
+        noise=noise,
+        text=text,
+        blob=blob,
+        edited=edited,
+        verdict=decided,
+        state=state.derive(_facts(campaign, grouped, best, edited, decided)),
+        notes=tuple(notes),
+    )
+
+
+def judge(
+    grouped: Sequence[Experiment], best: Incumbent | None, noise: Noise | None
+) -> verdict.Verdict | None:
+    """The verdict on the newest experiment, where it ended and is not logged yet."""
+    if not grouped or noise is None or grouped[-1].last.record is None or grouped[-1].decision is not None:
+        return None
+    return verdict.decide(experiments.facts(grouped[-1], best, noise.sigma))
+
+
+def _facts(
+    campaign: Campaign | None,
+    grouped: Sequence[Experiment],
+    best: Incumbent | None,
+    edited: bool,
+    decided: verdict.Verdict | None,
+) -> state.Facts:
+    if not grouped:
+        return state.Facts(campaign=campaign is not None, edited=edited)
+    last, decision = grouped[-1].last, grouped[-1].decision
+    return state.Facts(
+        campaign=campaign is not None,
+        incumbent=best is not None,
+        edited=edited,
+        run="alive" if last.alive else "ended" if last.record else "dead",
+        verdict=decided.status if decided else "",
+        decided=decision.status if decision else "",
+        reverted=decision is not None and decision.reverted_at is not None,
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,64 @@
+"""Where an experiment stands, and the one command that is right next: a pure function from facts.
+
+    clean → edited → running → finished → (confirm → running → finished)* → logged → clean
+
+`new` comes before all: no baseline was ever started. `interrupted` is a run whose runner died; waiting for it
+starts it again from its last finished stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RUN = "scripts/run_experiment.sh"
+BASELINE = f"{RUN} --baseline"
+EXPERIMENT = f'{RUN} -m "exp: what you try"'
+WAIT = f"{RUN} --wait"
+CONFIRM = f"{RUN} --confirm"
+LOG = 'tools/log_result.py -d "what you tried"'
+FIX = f'fix train.py and {RUN} --fix -m "fix: what", or {LOG}'
+REVERT = "tools/revert.py"
+EDIT = f"edit train.py, then {EXPERIMENT}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the state follows from.
+
+    `run` is of the newest experiment: "" where there is none, alive, dead (no record, and nobody works on it)
+    or ended. `verdict` is of one that ended and is not decided yet, `decided` the status of one that is.
+    """
+
+    campaign: bool = False
+    incumbent: bool = False
+    edited: bool = False  # train.py in the working tree is not the incumbent's
+    run: str = ""
+    verdict: str = ""
+    decided: str = ""
+    reverted: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    """`name` one of new, clean, edited, running, interrupted, finished, logged; `next` is the command line to use."""
+
+    name: str
+    next: str
+
+
+def derive(facts: Facts) -> State:
+    """The state that `facts` make."""
+    if not facts.campaign:
+        return State("new", REVERT if facts.edited else BASELINE)
+    if facts.run == "alive":
+        return State("running", WAIT)
+    if facts.run == "dead":
+        return State("interrupted", WAIT)
+    if facts.run == "ended" and not facts.decided:
+        return State("finished", {"confirm": CONFIRM, "crash": FIX}.get(facts.verdict, LOG))
+    # What was discarded stands in the working tree until revert; undone by other means, it is gone as well.
+    if facts.decided in ("discard", "crash") and not facts.reverted and facts.edited:
+        return State("logged", REVERT)
+    if facts.edited:
+        return State("edited", EXPERIMENT if facts.incumbent else REVERT)
+    return State("clean", EDIT if facts.incumbent else BASELINE)

@@ -1,0 +1,231 @@
+"""A new run: is it the right moment, may it run, then commit, snapshot and start it.
+
+Seeds. Every run of a campaign has its own, drawn from the tag and the run's number, so that anyone can draw it
+again and nobody can choose it. A candidate is not paired with the incumbent's seed: the incumbent won on that
+seed, so pairing would go on climbing that seed's luck, and the noise that verdicts are measured against is the
+noise of independent runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import Refused, guard, preparation, record, runner, snapshot
+from . import branch as git_branch
+from . import campaign as campaigns
+from . import state as states
+from .branch import STEERING
+from .campaign import Campaign
+from .experiment import Experiment
+from .record import Request, Run
+from .situation import Situation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run to be made: which commit, against which, as part of which experiment (None: one of its own)."""
+
+    kind: str
+    commit: str
+    parent: str
+    message: str
+    experiment: int | None = None
+    attempt: int = 1
+
+
+def seed_of(tag: str, number: int) -> int:
+    """The seed of run `number`: the first 31 bits of sha256("tag/NNNN")."""
+    return int.from_bytes(hashlib.sha256(f"{tag}/{number:04d}".encode()).digest()[:4], "big") >> 1
+
+
+def baseline(now: Situation) -> Path:
+    """Start the campaign, or its baseline once more after one that failed: train.py as it is committed."""
+    if now.incumbent is not None:
+        first = now.experiments[0].last.name
+        raise Refused(f"campaign {now.branch.tag} has its baseline (run {first}): go on from there", now.state.next)
+    _check_state(now, "new", "clean", "edited")
+    if now.edited:
+        raise Refused(
+            "train.py has uncommitted changes, and the baseline is train.py as it is committed: commit them, or set "
+            "them aside with tools/revert.py",
+            states.REVERT,
+        )
+    campaign = now.campaign or campaigns.begin(now.branch)
+    _check_edit(now, campaign)
+    return _start(now, campaign, Plan("baseline", now.branch.tip, now.branch.tip, "baseline"))
+
+
+def candidate(now: Situation, message: str) -> Path:
+    """Commit the edit of train.py and run it."""
+    if now.campaign is None or (now.incumbent is None and not now.experiments):
+        raise Refused(f"campaign {now.branch.tag} has no baseline yet: it comes first", now.state.next)
+    _check_state(now, "edited")
+    if now.incumbent is None:
+        raise Refused("there is no baseline yet, and it runs train.py as it is committed", now.state.next)
+    _check_edit(now, now.campaign)
+    commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
+    return _start(now, now.campaign, Plan("candidate", commit, now.branch.tip, message))
+
+
+def fix(now: Situation, message: str) -> Path:
+    """Commit the edit of train.py and run it as the next attempt of the experiment that crashed."""
+    campaign, experiment, _ = _undecided(now, "crash", "the experiment did not crash, so there is nothing to fix")
+    _check_edit(now, campaign)
+    crashed = now.branch.git.blobs(f"{experiment.commit}:{git_branch.TRAIN}")[0]
+    if now.blob == crashed:
+        raise Refused("train.py is still what crashed: fix it first, or log the crash", now.state.next)
+    if not now.edited:
+        raise Refused("train.py is the incumbent's again, which is no fix: log the crash", states.LOG)
+    commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
+    attempt = experiment.candidate.request.attempt + 1
+    return _start(now, campaign, Plan("fix", commit, now.branch.tip, message, experiment.number, attempt))
+
+
+def confirm(now: Situation) -> Path:
+    """Run again, on a fresh seed, the side that the verdict asked for."""
+    campaign, experiment, side = _undecided(now, "confirm", "the verdict asks for no confirmation")
+    _check_bench(now, campaign)
+    chosen = now.incumbent.experiment if side == "incumbent" and now.incumbent else experiment
+    again = chosen.candidate.request
+    plan = Plan("confirm", again.commit, again.parent, again.message, experiment.number, again.attempt)
+    return _start(now, campaign, plan)
+
+
+def resume(now: Situation, run: Run) -> Path:
+    """Give an interrupted run a new runner, which goes on from the last finished stage."""
+    if now.campaign is not None:
+        _check_bench(now, now.campaign)
+        _check_machine(now, now.campaign)
+    return _launch(now.root, run.path)
+
+
+def stop(now: Situation) -> Path:
+    """Ask for the end of the run in progress; its record will say `stopped`."""
+    if now.state.name not in ("running", "interrupted") or now.newest is None:
+        raise Refused("nothing is running, so there is nothing to stop", now.state.next)
+    run = now.newest.last
+    (run.path / runner.STOP).touch()
+    return run.path if run.alive else _launch(now.root, run.path)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Checks
+
+
+def _check_state(now: Situation, *allowed: str) -> None:
+    """Refuse a state that is not among `allowed`, with the one command that is right in it."""
+    if now.state.name in allowed:
+        return
+    run = f"run {now.newest.last.name}" if now.newest else "the run"
+    told = {
+        "new": f"campaign {now.branch.tag} has no baseline yet: it comes first",
+        "clean": "train.py is the incumbent's, so there is nothing to try: edit it first",
+        "edited": "no run has ended: run this edit of train.py first",
+        "running": f"{run} is in progress: wait for it",
+        "interrupted": f"{run} was interrupted: wait for it, which starts it again",
+        "finished": f"{run} has ended and its experiment is not logged yet",
+        "logged": f"{run} is logged, and its edit still stands in train.py: revert it first",
+    }
+    raise Refused(told[now.state.name], now.state.next)
+
+
+def _undecided(now: Situation, status: str, otherwise: str) -> tuple[Campaign, Experiment, str]:
+    """The experiment that ended with the verdict `status`, and the side to confirm. Raises Refused."""
+    _check_state(now, "finished")
+    if now.campaign is None or now.newest is None or now.verdict is None or now.verdict.status != status:
+        raise Refused(otherwise, now.state.next)
+    return now.campaign, now.newest, now.verdict.confirm
+
+
+def _check_edit(now: Situation, campaign: Campaign) -> None:
+    guard.check_files(git_branch.changed_files(now.branch.git))
+    _check_bench(now, campaign)
+    guard.check_source(now.text)
+
+
+def _check_bench(now: Situation, campaign: Campaign) -> None:
+    guard.check_bench(git_branch.bench_changes(now.branch.git, campaign.bench), campaign.bench, campaign.tag)
+
+
+def _check_machine(now: Situation, campaign: Campaign) -> None:
+    """Refuse where the run could not start: another one is going, or what it needs is gone."""
+    other = campaigns.running_elsewhere(now.root, now.branch.tag)
+    if other is not None:
+        tag = other.path.parent.name
+        raise Refused(
+            f"campaign {tag} has run {other.name} in progress in this checkout, and one runs at a time: git switch "
+            f"{git_branch.PREFIX}{tag} and {states.WAIT}"
+        )
+    data = preparation.read(Path(campaign.preparation))
+    if data.key != campaign.preparation_key:
+        raise Refused(
+            f"the data in {data.folder} are not those that campaign {campaign.tag} was started with: prepare them "
+            f"again as they were, or start a campaign on a new branch"
+        )
+    python = runner.python(now.root)
+    if shutil.which(python) is None:
+        raise Refused(f"the training environment's Python {python} cannot be started: run scripts/setup.sh")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Starting
+
+
+def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
+    """Make the run and its runner; returns the run's folder."""
+    _check_machine(now, campaign)
+    git, tag = now.branch.git, campaign.tag
+    taken = [*(run.request.number for run in now.runs), *snapshot.numbers_taken(git, tag)]
+    number = max(taken, default=-1) + 1
+    if plan.kind != "confirm":
+        snapshot.keep_reachable(git, tag, number, plan.commit)
+    files = snapshot.files(git, plan.commit, campaign.bench)
+    added, removed = git_branch.changed_lines(git, plan.parent, plan.commit)
+    program = program_text(now.root)
+    request = Request(
+        number=number,
+        experiment=number if plan.experiment is None else plan.experiment,
+        attempt=plan.attempt,
+        kind=plan.kind,
+        commit=plan.commit,
+        parent=plan.parent,
+        seed=seed_of(tag, number),
+        message=plan.message,
+        created=time.time(),
+        lines_added=added,
+        lines_removed=removed,
+        program_sha256=program_hash(program),
+        sha256=snapshot.digests(files),
+    )
+    campaigns.sweep(now.root, tag)
+    campaigns.prune(now.kept, now.runs)
+    path, lock = campaigns.add_run(now.root, tag, request, files | ({STEERING: program} if program else {}))
+    runner.launch(now.root, path, lock)
+    return path
+
+
+def _launch(root: Path, path: Path) -> Path:
+    """Start another runner on a run whose runner died."""
+    deadline = time.monotonic() + 5.0
+    while (lock := record.take_lock(path / "run.lock")) is None:
+        if time.monotonic() > deadline:
+            return path  # somebody else did
+        time.sleep(0.02)
+    runner.launch(root, path, lock)
+    return path
+
+
+def program_text(root: Path) -> bytes | None:
+    """program.md as it is now; None where there is none."""
+    try:
+        return (root / STEERING).read_bytes()
+    except OSError:
+        return None
+
+
+def program_hash(program: bytes | None) -> str | None:
+    return hashlib.sha256(program).hexdigest() if program is not None else None

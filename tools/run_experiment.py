@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Run an experiment: commit the edit of train.py, train and evaluate it on the bench, detached; wait a while."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from harness import Refused, attend, campaign, record, state, submit
+from harness.command import DONE, FAILED, ROOT, RUNNING, Parser, main
+from harness.record import Run
+from harness.situation import Situation, look
+
+NAME = "run_experiment"
+EXAMPLES = """\
+  scripts/run_experiment.sh --baseline            the committed train.py, first of all
+  scripts/run_experiment.sh -m "exp: lr 0.02"     the edit in train.py, against the incumbent
+  scripts/run_experiment.sh --confirm             once more on a fresh seed, when the verdict asks for it
+  scripts/run_experiment.sh --fix -m "fix: shape" the next attempt of an experiment that crashed
+  scripts/run_experiment.sh --wait 600            come back to the run in progress, or start it again
+  scripts/run_experiment.sh --stop                end the run in progress now"""
+
+
+def arguments() -> argparse.Namespace:
+    parser = Parser("scripts/run_experiment.sh", __doc__ or "", EXAMPLES)
+    parser.add_argument("-m", "--message", help="what is tried; the commit's message")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--baseline", action="store_true", help="run train.py as it is committed")
+    form.add_argument("--confirm", action="store_true", help="run again what the verdict asked for")
+    form.add_argument("--fix", action="store_true", help="next attempt of the experiment that crashed (with -m)")
+    form.add_argument("--stop", action="store_true", help="end the run in progress; it is logged as a discard")
+    parser.add_argument(
+        "--wait",
+        nargs="?",
+        const=-1.0,
+        type=float,
+        metavar="S",
+        help="wait S seconds (AUTORESEARCH_WAIT, else 100); alone: for the run in progress",
+    )
+    given = parser.parse_args()
+    wants_message = not (given.baseline or given.confirm or given.stop)
+    if given.message is not None and not wants_message:
+        parser.error("-m goes with an edit of train.py or with --fix alone")
+    if given.message is not None and not given.message.strip():
+        parser.error("-m is empty: say what is tried")
+    if given.message is None and wants_message and (given.fix or given.wait is None):
+        parser.error('say what is tried: -m "exp: …"')
+    return given
+
+
+def patience(given: argparse.Namespace) -> float:
+    """Seconds to wait before the run is left to itself."""
+    if given.wait is not None and given.wait >= 0:
+        return float(given.wait)
+    text = os.environ.get("AUTORESEARCH_WAIT") or "100"
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        raise Refused(f"AUTORESEARCH_WAIT={text!r} is no number of seconds: unset it, or set it to one") from None
+
+
+def start(given: argparse.Namespace, now: Situation) -> Path:
+    """The folder of the run that was asked for: a new one, or the one there is."""
+    if given.baseline:
+        return submit.baseline(now)
+    if given.confirm:
+        return submit.confirm(now)
+    if given.fix:
+        return submit.fix(now, given.message)
+    if given.stop:
+        return submit.stop(now)
+    if given.message is not None:
+        return submit.candidate(now, given.message)
+    return attach(now)
+
+
+def attach(now: Situation) -> Path:
+    if now.newest is None or now.state.name not in ("running", "interrupted", "finished"):
+        raise Refused("nothing is running, so there is nothing to wait for", now.state.next)
+    run = now.newest.last
+    return submit.resume(now, run) if now.state.name == "interrupted" else run.path
+
+
+def describe(run: Run, budget: str) -> str:
+    request = run.request
+    what = {"confirm": "confirms", "fix": f"attempt {request.attempt} of {request.experiment:04d}:"}
+    return f"run {run.name}: {what.get(request.kind, request.kind)} {request.commit[:7]}, seed {request.seed}, {budget}"
+
+
+def body() -> int:
+    given = arguments()
+    seconds = patience(given)
+    with campaign.lock(ROOT):
+        now = look(ROOT)
+        path = start(given, now)
+    for note in now.notes:
+        print(f"note: {note}")
+    run, pinned = record.read(path), campaign.load(ROOT, now.branch.tag)
+    if run is not None and pinned is not None and run.record is None:
+        print(describe(run, pinned.budget), flush=True)
+    run = attend.wait(path, max(seconds, 60.0) if given.stop else seconds, lambda line: print(line, flush=True))
+    with campaign.lock(ROOT):
+        now = look(ROOT)
+    if run is None:
+        raise Refused(f"the folder {path} is gone", now.state.next)
+    return report(run, now, given.stop)
+
+
+def report(run: Run, now: Situation, stopping: bool) -> int:
+    """Print what the run came to; returns the exit code."""
+    if run.record is None:
+        history = attend.interruption(run.path)
+        print(f"running: {attend.progress(run.path)}" if run.alive else f"interrupted: {history}")
+        print(f"next: {state.WAIT}")
+        return RUNNING
+    for line in attend.result(run, now.incumbent):
+        print(line)
+    if now.verdict is not None and now.verdict.status == "confirm":
+        for reason in now.verdict.reasons:
+            print(reason)
+    print(f"next: {now.state.next}")
+    return DONE if run.record.outcome == "finished" or stopping else FAILED
+
+
+if __name__ == "__main__":
+    main(NAME, body, sys.argv)

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Where the campaign stands: all that is needed to go on with it, also by someone who remembers nothing."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Any
+
+from harness import attend, campaign, submit
+from harness.command import DONE, ROOT, Parser, main, show_json
+from harness.experiment import Experiment
+from harness.ledger import clean
+from harness.situation import Situation, look
+
+NAME = "status"
+SHOWN = 8  # results
+EXAMPLES = """\
+  tools/status.py
+  tools/status.py --json"""
+
+
+def facts(now: Situation) -> dict[str, Any]:
+    """What is printed, as JSON has it."""
+    pinned, best, newest, noise = now.campaign, now.incumbent, now.newest, now.noise
+    found: dict[str, Any] = {
+        "state": now.state.name,
+        "tag": now.branch.tag,
+        "branch": f"autoresearch/{now.branch.tag}",
+        "goal": goal(now),
+        "program_changed": program_changed(now),
+        "budget": pinned.budget if pinned else None,
+        "profile": f"{pinned.profile} on {pinned.device}" if pinned else None,
+        "noise": {"sigma": noise.sigma, "runs": noise.runs} if noise else None,
+        "experiments": len(now.experiments),
+        "kept": best.number if best else 0,
+        "baseline": None,
+        "incumbent": None,
+        "results": [result(e) for e in now.experiments if e.decision][-SHOWN:],
+        "current": current(now, newest) if newest and not newest.decision else None,
+        "elsewhere": None,
+        "notes": list(now.notes),
+        "next": now.state.next,
+    }
+    if best is not None:
+        first = next(e for e in now.experiments if e.decision and e.decision.status == "keep")
+        found["baseline"] = {"commit": first.commit[:7], "val_bpb": first.decision.val_bpb if first.decision else None}
+        found["incumbent"] = {
+            "commit": now.branch.tip[:7],
+            "run": best.experiment.candidate.name,
+            "description": best.decision.description,
+            "val_bpb": best.mean,
+            "runs": len(best.scores),
+            "depth": best.record.depth,
+            "num_params_M": round(best.record.num_params / 1e6, 1),
+            "peak_memory_mb": round(best.peak_memory_mb, 1),
+            "mfu_percent": best.record.mfu_percent,
+        }
+    other = campaign.running_elsewhere(now.root, now.branch.tag)
+    if other is not None:
+        found["elsewhere"] = f"campaign {other.path.parent.name}, run {other.name}"
+    return found
+
+
+def goal(now: Situation) -> str | None:
+    """The first sentence under program.md's heading "Goal", or its first line of text."""
+    lines = [line.strip() for line in (submit.program_text(now.root) or b"").decode("utf-8", "replace").splitlines()]
+    heads = [i for i, line in enumerate(lines) if line.startswith("#") and "goal" in line.lower()]
+    start = heads[0] + 1 if heads else 0
+    text = next((line for line in lines[start:] if line and not line.startswith(("#", "<!--"))), None)
+    return clean(text)[:200] if text else None
+
+
+def program_changed(now: Situation) -> bool:
+    """Whether program.md is another one than the last run's."""
+    if not now.runs:
+        return False
+    return submit.program_hash(submit.program_text(now.root)) != now.runs[-1].request.program_sha256
+
+
+def result(experiment: Experiment) -> dict[str, Any]:
+    decision = experiment.decision
+    assert decision is not None
+    return {
+        "experiment": experiment.runs[0].name,
+        "commit": experiment.commit[:7],
+        "status": decision.status,
+        "val_bpb": decision.val_bpb,
+        "runs": len(decision.runs),
+        "description": decision.description,
+    }
+
+
+def current(now: Situation, experiment: Experiment) -> dict[str, Any]:
+    """The experiment that is not logged: running, interrupted or ended."""
+    run = experiment.last
+    told = {
+        "running": f"running for {age(run.request.created)}: {attend.progress(run.path)}" if run.alive else "",
+        "interrupted": f"interrupted: {attend.interruption(run.path)}",
+        "finished": f"ended ({experiment.outcome}), not logged",
+    }
+    return {
+        "experiment": experiment.runs[0].name,
+        "run": run.name,
+        "commit": run.request.commit[:7],
+        "kind": run.request.kind,
+        "message": clean(run.request.message),
+        "progress": told.get(now.state.name, ""),
+        "outcome": run.record.outcome if run.record else None,
+        "reason": run.record.reason if run.record else None,
+        "val_bpb": run.record.val_bpb if run.record else None,
+        "verdict": now.verdict.status if now.verdict else None,
+        "reasons": list(now.verdict.reasons) if now.verdict else [],
+    }
+
+
+def age(created: float) -> str:
+    seconds = max(datetime.now().timestamp() - created, 0.0)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def show(found: dict[str, Any]) -> None:
+    best, first, noise, now = (found[key] for key in ("incumbent", "baseline", "noise", "current"))
+    print(f"state: {found['state']}")
+    print(f"campaign: {found['tag']} (branch {found['branch']}), {found['experiments']} experiments, {found['kept']} kept")
+    if found["goal"]:
+        print(f"goal: {found['goal']}")
+    if found["program_changed"]:
+        print("program.md: changed since the last run; read it again")
+    if found["budget"]:
+        print(f"budget: {found['budget']} a run, profile {found['profile']}")
+    if best:
+        depth = f"depth {best['depth']}, " if best["depth"] is not None else ""
+        print(
+            f"incumbent: {best['commit']} val_bpb {best['val_bpb']:.6f} (mean of {best['runs']}), {depth}"
+            f"{best['num_params_M']} M parameters, {best['peak_memory_mb']:.0f} MB, MFU {best['mfu_percent']:.1f} %"
+        )
+        print(f"           {best['description']}")
+        print(f"baseline: {first['commit']} val_bpb {first['val_bpb']:.6f}")
+    if noise:
+        told = f"measured on {noise['runs']} runs" if noise["runs"] else "not measured yet, a prior"
+        print(f"noise: sigma {noise['sigma']:.4f} bpb a run ({told})")
+    if found["results"]:
+        print("last results:")
+    for row in found["results"]:
+        score = "       -" if row["val_bpb"] is None else f"{row['val_bpb']:.6f}"
+        print(f"  {row['experiment']} {row['commit']} {row['status']:<7} {score}  {row['description'][:90]}")
+    if now:
+        print(f"experiment {now['experiment']}, run {now['run']} ({now['kind']} {now['commit']}): {now['message'][:100]}")
+        print(f"  {now['progress']}" + (f": {now['reason']}" if now["reason"] else ""))
+        if now["val_bpb"] is not None:
+            print(f"  val_bpb {now['val_bpb']:.6f}")
+        for reason in now["reasons"]:
+            print(f"  {reason}")
+    if found["elsewhere"]:
+        print(f"in progress elsewhere: {found['elsewhere']}")
+    for note in found["notes"]:
+        print(f"note: {note}")
+    print(f"next: {found['next']}")
+
+
+def body() -> int:
+    parser = Parser("tools/status.py", __doc__ or "", EXAMPLES)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    given = parser.parse_args()
+    with campaign.lock(ROOT):
+        found = facts(look(ROOT))
+    if given.json:
+        show_json(found)
+    else:
+        show(found)
+    return DONE
+
+
+if __name__ == "__main__":
+    main(NAME, body, sys.argv)
