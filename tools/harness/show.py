@@ -119,6 +119,11 @@ class Watch:
         """How many experiments are decided, the baseline among them."""
         return len(self.seen_decisions)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether the newest run is of an experiment that is not decided yet."""
+        return bool(self.seen_runs) and max(self.seen_runs) not in self.seen_decisions
+
     def progress(self) -> str:
         """Where the newest run is; empty when none is in progress."""
         if not self.seen_runs:
@@ -136,19 +141,17 @@ class Watch:
 
 
 def table(runs: Sequence[record.Run]) -> list[str]:
-    """One line an experiment, the baseline first: number, score, gain over the incumbent, verdict, what was tried."""
+    """A line an experiment, the baseline first; `change` is against the best before it."""
     lines = [f"{'run':<5} {'val_bpb':>9} {'change':>9}  {'verdict':<8} what was tried"]
     best: float | None = None
     for run in runs:
         if run.decision is None:
             continue
-        score = run.decision.val_bpb
-        change = f"{score - best:+.6f}"[:9] if score and best else ""
+        score, status, tried = run.decision.val_bpb, run.decision.status, one_line(run.decision.description)
+        change = f"{score - best:+.6f}" if score and best else ""
         shown = f"{score:.6f}" if score else "-"
-        lines.append(
-            f"{run.name:<5} {shown:>9} {change:>9}  {run.decision.status:<8} {one_line(run.decision.description)}"[:WIDTH]
-        )
-        if run.decision.status == "keep" and score:
+        lines.append(f"{run.name:<5} {shown:>9} {change:>9}  {status:<8} {tried}"[:WIDTH])
+        if status == "keep" and score:
             best = score
     return lines
 

@@ -1,0 +1,520 @@
+#!/usr/bin/env python3
+"""Start or resume a research campaign: set-up, branch, baseline, then opencode with the skill; or show one."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import difflib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+
+import setup
+from harness import Refused, campaign, client, demo, preparation, show, state
+from harness import branch as git_branch
+from harness.branch import PREFIX, TRAIN, Git
+from harness.client import Client, Turn
+from harness.command import DONE, FAILED, ROOT, Parser, main
+from harness.show import Line, Watch
+from harness.situation import Situation, look
+
+NAME = "start"
+EXAMPLES = """\
+  scripts/start.sh                          begin a campaign named after today, or go on with the current one
+  scripts/start.sh attention                begin or resume the campaign autoresearch/attention
+  scripts/start.sh --headless               without the client's window: a line for each thing that happens
+  scripts/start.sh --model provider/name    with this model
+  scripts/start.sh --demo                   watch it work: no key, no GPU, a clone of its own in .demo/
+
+Stop: Ctrl-C ends it now, `touch STOP` once the experiment in hand is logged. Nothing is lost either way."""
+STOP = "STOP"
+FRUITLESS_MOST = 5  # turns in a row without a tool call, until it gives up
+INTERRUPTED = 130
+TAG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,60}[A-Za-z0-9_-])?")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# Out of the alternate screen, cursor shown, mouse and paste reports off: for a client that was killed.
+RESTORE_SCREEN = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\n"
+
+FIRST_PROMPT = (
+    "Load the skill autoresearch and carry on with this campaign: run tools/status.py, do what its line `next:` "
+    "says, and go on with the loop of the skill until you are stopped. Nobody is there to answer questions."
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    tag: str | None
+    headless: bool
+    model: str | None
+    demo: bool
+    experiments: int | None
+    profile: str | None
+    budget: str | None
+
+
+def arguments(argv: list[str]) -> Options:
+    parser = Parser("scripts/start.sh", __doc__ or "", EXAMPLES)
+    parser.add_argument("tag", nargs="?", help="the campaign's name; default: the current one, else from the date")
+    parser.add_argument("--headless", action="store_true", help="without a terminal")
+    parser.add_argument("--model", metavar="PROVIDER/NAME", help="the model, as `opencode models` lists it")
+    parser.add_argument("--demo", action="store_true", help="with the embedded researcher, in a clone in .demo/")
+    parser.add_argument("--experiments", type=int, metavar="N", help="end when N more experiments are logged")
+    parser.add_argument("--profile", choices=("full", "small", "auto"), help="prepare and use this profile")
+    parser.add_argument("--budget", help="of each run: 300s, 100cpu (CPU-seconds) or 400000tok")
+    given = Options(**vars(parser.parse_args(argv)))
+    if given.demo and (given.tag or given.model or given.profile):
+        parser.error("--demo has its own campaign, model and profile: leave TAG, --model and --profile out")
+    if given.experiments is not None and given.experiments < 1:
+        parser.error(f"--experiments {given.experiments}: at least 1")
+    if given.model is not None and not re.fullmatch(r"[^/\s]+/\S+", given.model):
+        parser.error(f"--model {given.model}: it is named provider/name, as `opencode models` lists it")
+    tag = given.tag
+    if tag is not None and (not TAG.fullmatch(tag) or ".." in tag or tag.endswith(".lock")):
+        parser.error(f"the tag {tag!r}: letters, digits, `.`, `_` and `-`, such as {date_tag()}")
+    return given
+
+
+def body() -> int:
+    given = arguments(sys.argv[1:])
+    if given.budget is not None:
+        preparation.check_budget(given.budget)
+    if not given.headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not given.demo:
+            raise Refused("this is no terminal, which the client's window needs: add --headless")
+        given = replace(given, headless=True)
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+    return run_demo(given) if given.demo else run_campaign(given)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+# ---------------------------------------------------------------------------------------------------
+# A campaign
+
+
+def run_campaign(given: Options) -> int:
+    """Everything from a bare checkout to research that goes on until it is stopped."""
+    plan = choose_tag(given.tag, checked_out(ROOT), tags_of_branches(ROOT), tags_of_campaigns(ROOT), date_tag())
+    check_plan(plan, given)
+    status = setup.main(["--profile", given.profile] if given.profile else [])
+    if status != DONE:
+        return status
+    environ = client.environment(ROOT)
+    if given.budget:
+        environ["AUTORESEARCH_BUDGET"] = given.budget
+    agent = Client(find_opencode(ROOT), ROOT, environ, given.model)
+    check_model(agent)
+    say(plan.note)
+    check_out(plan)
+    if (ROOT / STOP).exists():
+        (ROOT / STOP).unlink()
+        say("a STOP file from before is removed")
+    status = baseline(ROOT, environ)
+    if status != DONE:
+        return status
+    finished = research(agent, plan.tag, given.experiments, headless=given.headless)
+    return conclude(ROOT, finished)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The campaign to work on. `new`: its branch is to be made, at HEAD."""
+
+    tag: str
+    new: bool
+    note: str
+
+
+def choose_tag(
+    asked: str | None, current: str | None, branches: Collection[str], campaigns: Collection[str], today: str
+) -> Plan:
+    """Which campaign: `asked` by name, else the `current` branch's, else one named after `today`.
+
+    `branches` and `campaigns` are the tags that have a branch, or runs, in this checkout. Raises Refused for a tag
+    that is taken by something that cannot be gone on with here.
+    """
+    tag = asked or current or today
+    branch = f"{PREFIX}{tag}"
+    if tag in branches and tag in campaigns:
+        return Plan(tag, False, f"the campaign {tag} goes on, on the branch {branch}")
+    if tag == current:
+        return Plan(tag, False, f"the campaign {tag} begins on the branch {branch}, which is checked out")
+    if tag not in branches and tag not in campaigns:
+        return Plan(tag, True, f"a new campaign {tag}, on the new branch {branch}")
+    free = next(name for n in range(2, 10_000) if (name := f"{tag}-{n}") not in {*branches, *campaigns})
+    if not asked:
+        return Plan(free, True, f"the tag {tag} is taken, so a new campaign {free} on the branch {PREFIX}{free}")
+    if tag in branches:
+        raise Refused(
+            f"the tag {tag} is taken: the branch {branch} is there, and no campaign of this checkout is on it: "
+            f"choose another (scripts/start.sh {free}), or git switch {branch} first to begin one at its tip"
+        )
+    raise Refused(
+        f"the tag {tag} is taken: runs/{tag} holds a campaign whose branch {branch} is gone: choose another "
+        f"(scripts/start.sh {free}), or make the branch again: git branch {branch} COMMIT"
+    )
+
+
+def date_tag(day: datetime.date | None = None) -> str:
+    """Today as nov23."""
+    day = day or datetime.date.today()
+    return f"{MONTHS[day.month - 1]}{day.day}"
+
+
+def checked_out(root: Path) -> str | None:
+    """The tag of the campaign's branch that is checked out; None on another branch. Raises Refused without git."""
+    try:
+        return git_branch.current(root).tag
+    except Refused:
+        prefix = Git(root).ask("rev-parse", "--show-prefix")
+        if prefix is None or prefix.strip() or Git(root).ask("rev-parse", "--verify", "HEAD^{commit}") is None:
+            raise  # no repository of our own, or an empty one
+        return None
+
+
+def tags_of_branches(root: Path) -> set[str]:
+    names = Git(root).line("for-each-ref", "--format=%(refname:lstrip=3)", f"refs/heads/{PREFIX}")
+    return set(names.split())
+
+
+def tags_of_campaigns(root: Path) -> set[str]:
+    return {path.parent.name for path in (root / "runs").glob("*/campaign.json")}
+
+
+def check_plan(plan: Plan, given: Options) -> None:
+    """Refuse what would end badly, before anything is changed."""
+    git = Git(ROOT)
+    pinned = None if plan.new else campaign.load(ROOT, plan.tag)
+    for name, wanted, has in (
+        ("budget", given.budget, pinned and pinned.budget),
+        ("profile", given.profile, pinned and pinned.profile),
+    ):
+        if pinned and wanted not in (None, "auto", has):
+            raise Refused(
+                f"the campaign {plan.tag} was begun with --{name} {has}, which stays while it lasts: leave "
+                f"--{name} out, or begin another campaign: scripts/start.sh TAG --{name} {wanted}"
+            )
+    changed = set(git_branch.changed_files(git))
+    if pinned is None and TRAIN in changed:
+        raise Refused(
+            f"{TRAIN} has uncommitted changes, and a campaign begins with it as it is committed: commit them "
+            f"(git commit {TRAIN}), or set them aside (git stash)"
+        )
+    if not plan.new and checked_out(ROOT) != plan.tag:
+        differing = git.run("diff", "--name-only", "-z", "HEAD", f"{PREFIX}{plan.tag}")
+        clash = sorted(changed & set(differing.decode("utf-8", "surrogateescape").split("\0")))
+        if clash:
+            raise Refused(
+                f"{clash[0]} has uncommitted changes and differs on the branch {PREFIX}{plan.tag}: commit them or "
+                "git stash first"
+            )
+
+
+def check_out(plan: Plan) -> None:
+    """Onto the campaign's branch; uncommitted work comes along untouched."""
+    if plan.new:
+        Git(ROOT).run("switch", "--quiet", "-c", f"{PREFIX}{plan.tag}")
+    elif checked_out(ROOT) != plan.tag:
+        Git(ROOT).run("switch", "--quiet", f"{PREFIX}{plan.tag}")
+
+
+def find_opencode(root: Path) -> Path:
+    program = client.find_program(root, "opencode")
+    if program is None:
+        raise Refused("opencode is not installed: run scripts/setup.sh")
+    return program
+
+
+def check_model(agent: Client) -> None:
+    """Refuse a model that opencode does not know, and none at all."""
+    try:
+        known = agent.models()
+    except OSError as error:
+        raise Refused(f"{agent.program} does not list its models: {error}") from None
+    opencode = "opencode" if shutil.which("opencode") else os.path.relpath(agent.program)
+    if agent.model is not None:
+        if agent.model not in known:
+            near = difflib.get_close_matches(agent.model, known, 3, 0.4)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise Refused(f"opencode knows no model {agent.model}: {hint}`{opencode} models` lists what there is")
+    elif all(name.startswith("opencode/") for name in known):  # free ones, which nobody chose
+        raise Refused(
+            f"no model is configured: give opencode a key (`{opencode} auth login`, or a variable such as "
+            "ANTHROPIC_API_KEY), describe a local one in ~/.config/opencode/opencode.json (see README.md), or "
+            "name one of `opencode models` with --model; to watch without any: scripts/start.sh --demo"
+        )
+
+
+# ---------------------------------------------------------------------------------------------------
+# The demonstration
+
+
+def run_demo(given: Options) -> int:
+    """A short campaign of the embedded researcher, in a clone of its own, with the real client."""
+    checked_out(ROOT)  # a git repository at least
+    status = setup.main(["--no-data"])
+    if status != DONE:
+        return status
+    place = demo.Place(ROOT)
+    experiments = given.experiments or demo.EXPERIMENTS
+    environ = demo.environment(place, given.budget or demo.BUDGET)
+    with demo.only_one(place):
+        before = demo.build(place)
+        say(f"the demo: {experiments} experiments in a clone of its own, {place.clone.relative_to(ROOT)}")
+        changes = ", ".join(f"{name} {old} → {demo.SET_BACK[name]}" for name, old in before.items())
+        say(f"so that there is something to find, its train.py starts with {changes}" if changes else "from HEAD")
+        prepare = [environ["AUTORESEARCH_PYTHON"], "prepare.py", "--profile", "small", "--source", "sample"]
+        if subprocess.run(prepare, cwd=place.clone, env=environ, stdin=subprocess.DEVNULL).returncode != DONE:
+            return 2
+        finished = False
+        try:
+            status = baseline(place.clone, environ)
+            if status != DONE:
+                return status
+            with demo.researcher(place, environ, experiments) as address:
+                agent = Client(find_opencode(ROOT), place.clone, demo.with_model(environ, address))
+                started = lambda process: demo.remember(place, process.pid)  # noqa: E731
+                finished = research(agent, demo.TAG, experiments, headless=given.headless, started=started)
+        finally:
+            stop_run(place.clone, environ)
+        conclude(place.clone, finished)
+        tell_where_to_look(place, changes)
+    return DONE if finished else FAILED
+
+
+def tell_where_to_look(place: demo.Place, changes: str) -> None:
+    """After the table: what to open."""
+    clone = place.clone.relative_to(ROOT)
+    if changes:
+        print(f"The baseline had two constants set back ({changes}), so that a short demo has something to find.")
+    print(f"""Look around in {clone}:
+  results.tsv    what the table shows, as a campaign keeps it
+  git log -p     the kept improvements; refs/autoresearch/{demo.TAG}/ has every candidate
+  runs/{demo.TAG}/     each run: the files it ran as, its log, curve and record
+  ../requests/   what opencode told the embedded researcher, and what it answered
+Next, with a model of your own: scripts/start.sh""")
+
+
+def stop_run(root: Path, environ: Mapping[str, str]) -> None:
+    """End the run in progress, if there is one, so that nothing of the demo goes on."""
+    if situation(root).state.name in ("running", "interrupted"):
+        command = [str(root / "scripts" / "run_experiment.sh"), "--stop"]
+        subprocess.run(command, cwd=root, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Baseline and research
+
+
+def situation(root: Path) -> Situation:
+    with campaign.lock(root):
+        return look(root)
+
+
+def baseline(root: Path, environ: Mapping[str, str]) -> int:
+    """Run and log the baseline, unless there is one. Returns the exit code to leave with, DONE to go on."""
+    while (now := situation(root)).incumbent is None:
+        forms = {state.BASELINE: "--baseline", state.WAIT: "--wait", state.CONFIRM: "--confirm"}
+        if now.state.next in forms:
+            command = [str(root / "scripts" / "run_experiment.sh"), forms[now.state.next]]
+        elif now.state.next == state.LOG:
+            command = [str(root / "tools" / "log_result.py"), "-d", "baseline"]
+        else:
+            print(f"{NAME}: the campaign has no baseline yet; {now.state.next}; then start again", file=sys.stderr)
+            return FAILED
+        if forms.get(now.state.next) == "--baseline":
+            say("first the baseline: train.py as it is")
+        status = run_quietly(command, root, environ)
+        if status not in (DONE, FAILED, 75):
+            return status
+    return DONE
+
+
+def run_quietly(command: list[str], root: Path, environ: Mapping[str, str]) -> int:
+    """Run a command of the bench and show what it prints but for the next step, which we take ourselves."""
+    with subprocess.Popen(
+        command, cwd=root, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not line.startswith("next: "):
+                print(f"  {line}", end="", flush=True)
+    return process.returncode
+
+
+@dataclass
+class Screen:
+    """Where the lines go. On a terminal the last one is alive: it shows how far the run in progress is."""
+
+    terminal: bool = field(default_factory=lambda: sys.stdout.isatty())
+    alive: bool = False
+
+    def show(self, line: Line) -> None:
+        self.live("")
+        print(line.format(time.time(), self.terminal), flush=True)
+
+    def live(self, text: str) -> None:
+        if self.terminal and (text or self.alive):
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{text[:width]}", end="", flush=True)
+            self.alive = bool(text)
+
+
+def research(
+    agent: Client,
+    tag: str,
+    experiments: int | None,
+    headless: bool,
+    started: Callable[[subprocess.Popen[str] | subprocess.Popen[bytes]], None] = lambda process: None,
+) -> bool:
+    """Let the agent work until it is stopped: by STOP, by Ctrl-C, or once `experiments` more are logged.
+
+    Returns whether it came to the end that was asked for. `started` hears of each client that is launched.
+    """
+    watch = Watch(agent.root, tag)
+    goal = watch.decided + experiments if experiments is not None else None
+
+    def reached() -> bool:
+        """Whether it is time to end; asked often, so it looks at files alone."""
+        if goal is not None and watch.decided >= goal:
+            return True
+        return (agent.root / STOP).exists() and not watch.undecided
+
+    try:
+        if headless:
+            return take_turns(agent, watch, reached, started)
+        return open_window(agent, watch, reached, started, endless=goal is None)
+    except KeyboardInterrupt:
+        print()
+        say("stopped")
+        return False
+
+
+def open_window(
+    agent: Client,
+    watch: Watch,
+    reached: Callable[[], bool],
+    started: Callable[[subprocess.Popen[bytes]], None],
+    endless: bool,
+) -> bool:
+    """The client in this terminal until the person leaves it, or the goal is reached."""
+    with terminal_restored():
+        process = agent.window(FIRST_PROMPT)
+        started(process)
+        try:
+            while process.poll() is None and not reached():
+                watch.news()
+                time.sleep(0.5)
+        finally:
+            client.end(process)
+    watch.news()
+    return reached() or (endless and process.returncode == 0)
+
+
+@contextlib.contextmanager
+def terminal_restored() -> Iterator[None]:
+    """Leave the terminal as it was, whatever a client that had to be killed did to it."""
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    except BaseException:
+        print(RESTORE_SCREEN, end="", flush=True)
+        raise
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def take_turns(
+    agent: Client, watch: Watch, reached: Callable[[], bool], started: Callable[[subprocess.Popen[str]], None]
+) -> bool:
+    """Turn after turn without a terminal: a model that ends its turn is told to go on."""
+    screen = Screen()
+    session: str | None = None
+    fruitless = 0
+
+    def enough() -> bool:
+        for line in watch.news():
+            screen.show(line)
+        screen.live(watch.progress())
+        return reached()
+
+    def see(event: client.Event) -> None:
+        line = show.describe(event)
+        if line is not None:
+            screen.show(line)
+
+    while not enough():
+        process = agent.turn(FIRST_PROMPT if session is None else prompt_to_go_on(agent.root), session)
+        started(process)
+        turn = client.follow(process, see, enough)
+        screen.live("")
+        if enough():
+            break
+        session, fruitless = after_turn(turn, session, fruitless, screen)
+        if fruitless >= FRUITLESS_MOST:
+            raise Refused(f"the model did nothing in {fruitless} turns: {turn.error or 'it ends them with words'}")
+        pause(10.0 * fruitless, enough)
+    return True
+
+
+def after_turn(turn: Turn, session: str | None, fruitless: int, screen: Screen) -> tuple[str | None, int]:
+    """The session to go on with (None: a new one) and how many turns in a row have come to nothing."""
+    if turn.tools:
+        return turn.session or session, 0
+    if turn.error:
+        screen.show(Line("problem", turn.error))
+    # A session that does not get on is given up for a fresh one, which finds all it needs in tools/status.py.
+    return (turn.session or session) if fruitless < 1 else None, fruitless + 1
+
+
+def pause(seconds: float, enough: Callable[[], bool]) -> None:
+    """Wait, unless it is time to end."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not enough():
+        time.sleep(0.5)
+
+
+def prompt_to_go_on(root: Path) -> str:
+    """What a model that ended its turn is told: where the campaign stands, and to go on."""
+    now = situation(root)
+    best = f"The best val_bpb is {now.incumbent.mean:.6f}. " if now.incumbent else ""
+    return (
+        f"Go on: the campaign is not over. State: {now.state.name}. {best}Next: {now.state.next}\n"
+        "Load the skill autoresearch again if it is no longer before you. Nobody is there to answer questions."
+    )
+
+
+def conclude(root: Path, finished: bool) -> int:
+    """Show what came of it. Returns the exit code."""
+    now = situation(root)
+    decided = [experiment.last for experiment in now.experiments if experiment.decision is not None]
+    statuses = [run.decision.status for run in decided[1:] if run.decision is not None]
+    print(f"\n{show.summary(statuses)} (campaign {now.branch.tag})")
+    for line in show.table(decided):
+        print(line)
+    if now.state.name == "running" and now.newest is not None:
+        print(f"run {now.newest.last.name} goes on in the background; to end it: scripts/run_experiment.sh --stop")
+    return DONE if finished else INTERRUPTED
+
+
+def say(text: str) -> None:
+    print(f"{NAME}: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main(NAME, body, sys.argv)
