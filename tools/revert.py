@@ -32,7 +32,9 @@ def body() -> int:
         print(f"note: {note}")
     if where:
         print(f"saved: the edit that was dropped is {where}")
-    print(f"train.py is the incumbent's ({tip})" if now.edited else f"train.py was the incumbent's already ({tip})")
+    print(
+        f"train.py is the incumbent's ({tip})" if now.edited else f"train.py was the incumbent's already ({tip})"
+    )
     print(f"next: {after.state.next}")
     return DONE
 

@@ -85,8 +85,9 @@ def attach(now: Situation) -> Path:
 
 def describe(run: Run, budget: str) -> str:
     request = run.request
-    what = {"confirm": "confirms", "fix": f"attempt {request.attempt} of {request.experiment:04d}:"}
-    return f"run {run.name}: {what.get(request.kind, request.kind)} {request.commit[:7]}, seed {request.seed}, {budget}"
+    what = {"fix": f"fix (attempt {request.attempt} of experiment {request.experiment:04d})"}
+    kind = what.get(request.kind, request.kind)
+    return f"run {run.name}: {kind} {request.commit[:7]}, seed {request.seed}, budget {budget}"
 
 
 def body() -> int:
@@ -100,6 +101,7 @@ def body() -> int:
     run, pinned = record.read(path), campaign.load(ROOT, now.branch.tag)
     if run is not None and pinned is not None and run.record is None:
         print(describe(run, pinned.budget), flush=True)
+    # A stop is quick, and whoever asks for it wants to see it done.
     run = attend.wait(path, max(seconds, 60.0) if given.stop else seconds, lambda line: print(line, flush=True))
     with campaign.lock(ROOT):
         now = look(ROOT)

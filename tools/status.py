@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from harness import attend, campaign, submit
+from harness import attend, campaign, steering
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
 from harness.ledger import clean
@@ -23,12 +23,13 @@ EXAMPLES = """\
 def facts(now: Situation) -> dict[str, Any]:
     """What is printed, as JSON has it."""
     pinned, best, newest, noise = now.campaign, now.incumbent, now.newest, now.noise
+    program = steering.read(now.root)
     found: dict[str, Any] = {
         "state": now.state.name,
         "tag": now.branch.tag,
         "branch": f"autoresearch/{now.branch.tag}",
-        "goal": goal(now),
-        "program_changed": program_changed(now),
+        "goal": steering.goal(program),
+        "program_changed": bool(now.runs) and steering.digest(program) != now.runs[-1].request.program_sha256,
         "budget": pinned.budget if pinned else None,
         "profile": f"{pinned.profile} on {pinned.device}" if pinned else None,
         "noise": {"sigma": noise.sigma, "runs": noise.runs} if noise else None,
@@ -44,7 +45,10 @@ def facts(now: Situation) -> dict[str, Any]:
     }
     if best is not None:
         first = next(e for e in now.experiments if e.decision and e.decision.status == "keep")
-        found["baseline"] = {"commit": first.commit[:7], "val_bpb": first.decision.val_bpb if first.decision else None}
+        found["baseline"] = {
+            "commit": first.commit[:7],
+            "val_bpb": first.decision.val_bpb if first.decision else None,
+        }
         found["incumbent"] = {
             "commit": now.branch.tip[:7],
             "run": best.experiment.candidate.name,
@@ -60,22 +64,6 @@ def facts(now: Situation) -> dict[str, Any]:
     if other is not None:
         found["elsewhere"] = f"campaign {other.path.parent.name}, run {other.name}"
     return found
-
-
-def goal(now: Situation) -> str | None:
-    """The first sentence under program.md's heading "Goal", or its first line of text."""
-    lines = [line.strip() for line in (submit.program_text(now.root) or b"").decode("utf-8", "replace").splitlines()]
-    heads = [i for i, line in enumerate(lines) if line.startswith("#") and "goal" in line.lower()]
-    start = heads[0] + 1 if heads else 0
-    text = next((line for line in lines[start:] if line and not line.startswith(("#", "<!--"))), None)
-    return clean(text)[:200] if text else None
-
-
-def program_changed(now: Situation) -> bool:
-    """Whether program.md is another one than the last run's."""
-    if not now.runs:
-        return False
-    return submit.program_hash(submit.program_text(now.root)) != now.runs[-1].request.program_sha256
 
 
 def result(experiment: Experiment) -> dict[str, Any]:
@@ -122,7 +110,10 @@ def age(created: float) -> str:
 def show(found: dict[str, Any]) -> None:
     best, first, noise, now = (found[key] for key in ("incumbent", "baseline", "noise", "current"))
     print(f"state: {found['state']}")
-    print(f"campaign: {found['tag']} (branch {found['branch']}), {found['experiments']} experiments, {found['kept']} kept")
+    print(
+        f"campaign: {found['tag']} (branch {found['branch']}), "
+        f"{found['experiments']} experiments, {found['kept']} kept"
+    )
     if found["goal"]:
         print(f"goal: {found['goal']}")
     if found["program_changed"]:
@@ -132,8 +123,9 @@ def show(found: dict[str, Any]) -> None:
     if best:
         depth = f"depth {best['depth']}, " if best["depth"] is not None else ""
         print(
-            f"incumbent: {best['commit']} val_bpb {best['val_bpb']:.6f} (mean of {best['runs']}), {depth}"
-            f"{best['num_params_M']} M parameters, {best['peak_memory_mb']:.0f} MB, MFU {best['mfu_percent']:.1f} %"
+            f"incumbent: {best['commit']} val_bpb {best['val_bpb']:.6f} (mean of {best['runs']}), "
+            f"{depth}{best['num_params_M']} M parameters, {best['peak_memory_mb']:.0f} MB, "
+            f"MFU {best['mfu_percent']:.1f} %"
         )
         print(f"           {best['description']}")
         print(f"baseline: {first['commit']} val_bpb {first['val_bpb']:.6f}")
@@ -146,7 +138,10 @@ def show(found: dict[str, Any]) -> None:
         score = "       -" if row["val_bpb"] is None else f"{row['val_bpb']:.6f}"
         print(f"  {row['experiment']} {row['commit']} {row['status']:<7} {score}  {row['description'][:90]}")
     if now:
-        print(f"experiment {now['experiment']}, run {now['run']} ({now['kind']} {now['commit']}): {now['message'][:100]}")
+        print(
+            f"experiment {now['experiment']}, run {now['run']} ({now['kind']} {now['commit']}): "
+            f"{now['message'][:100]}"
+        )
         print(f"  {now['progress']}" + (f": {now['reason']}" if now["reason"] else ""))
         if now["val_bpb"] is not None:
             print(f"  val_bpb {now['val_bpb']:.6f}")

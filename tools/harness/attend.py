@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +18,16 @@ _LOOK = 0.1  # seconds between two looks
 def wait(path: Path, seconds: float, say: Callable[[str], None]) -> Run | None:
     """The run in `path` once it is over or its runner is gone, or after `seconds`; `say` gets the lines."""
     deadline, line_due = time.monotonic() + seconds, time.monotonic() + EVERY
-    while True:
-        if not record.is_locked(path / "run.lock") or (path / "record.json").exists():
-            return record.read(path)
-        if time.monotonic() >= deadline:
-            return record.read(path)
-        if time.monotonic() >= line_due:
-            say(progress(path))
-            line_due += EVERY
-        time.sleep(min(_LOOK, max(deadline - time.monotonic(), 0.0)))
+    # A Ctrl-C ends the waiting, and the run goes on.
+    with contextlib.suppress(KeyboardInterrupt):
+        while time.monotonic() < deadline and record.is_locked(path / "run.lock"):
+            if (path / "record.json").exists():
+                break
+            if time.monotonic() >= line_due:
+                say(progress(path))
+                line_due += EVERY
+            time.sleep(min(_LOOK, max(deadline - time.monotonic(), 0.0)))
+    return record.read(path)
 
 
 def progress(path: Path) -> str:
@@ -54,4 +56,5 @@ def result(run: Run, incumbent: Incumbent | None) -> list[str]:
 
 def interruption(path: Path) -> str:
     """Why the run in `path` has no runner, as far as anybody could leave word."""
-    return str((text.read_json(path / "runner.json") or {}).get("interrupted") or "its runner was killed")
+    said = (text.read_json(path / "runner.json") or {}).get("interrupted")
+    return str(said or "its runner was killed")

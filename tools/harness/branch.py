@@ -21,6 +21,7 @@ from . import Refused
 PREFIX = "autoresearch/"
 TRAIN = "train.py"
 STEERING = "program.md"
+STANDALONE = "standalone"  # runs/standalone is where `uv run train.py` leaves its files
 # The bench: what no experiment may change. Every Python file at the root but train.py, and the tools.
 BENCH_FOLDERS = ("tools", "scripts")
 BENCH = (":(glob)*.py", *BENCH_FOLDERS, f":(exclude){TRAIN}")  # as git's pathspec
@@ -83,10 +84,9 @@ class Git:
     ) -> subprocess.CompletedProcess[bytes]:
         # core.hooksPath also silences the reference-transaction hook, which update-ref would run.
         command = ["git", "-c", "core.hooksPath=/dev/null", *args]
-        given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
         try:
             return subprocess.run(
-                command, cwd=self.root, env={**self._env, **(env or {})}, capture_output=True, check=False, **given
+                command, input=data or b"", cwd=self.root, env={**self._env, **(env or {})}, capture_output=True
             )
         except FileNotFoundError:
             raise Refused("git is not installed, or not on PATH: install git") from None
@@ -94,10 +94,10 @@ class Git:
 
 @dataclass(frozen=True)
 class HandCommit:
-    """A commit made on the branch by hand, taken off it again: reachable under `ref`, its edit in the working tree."""
+    """A commit made on the branch by hand and taken off it again; its edit stays in the working tree."""
 
     commit: str
-    ref: str
+    ref: str  # which keeps it reachable
     to: str  # where the branch is now
 
 
@@ -131,19 +131,25 @@ def current(root: Path) -> Branch:
         raise Refused(f"the git repository {root} has no commit yet: commit the project first")
     top, tip, name = answer.decode("utf-8", "replace").splitlines()
     if Path(top).resolve() != root.resolve():
-        raise Refused(f"{root} is not a git repository of its own (it lies inside {top}): clone the project with git")
+        raise Refused(
+            f"{root} is not a git repository of its own (it lies inside {top}): clone the project with git"
+        )
     if name == "HEAD":
         raise Refused(
-            f"detached HEAD at {tip[:7]} in {root}: git switch {PREFIX}<tag>, or git switch -c {PREFIX}<tag> for a new"
+            f"detached HEAD at {tip[:7]}: git switch {PREFIX}<tag>, or scripts/start.sh <tag> for a new campaign"
         )
     if not name.startswith(f"refs/heads/{PREFIX}"):
         branch = name.removeprefix("refs/heads/")
         raise Refused(
-            f"the branch {branch} is no campaign's: git switch {PREFIX}<tag>, or git switch -c {PREFIX}<tag> for a new"
+            f"{branch} is no campaign's branch: git switch {PREFIX}<tag>, or scripts/start.sh <tag> for a new one"
         )
     tag = name.removeprefix(f"refs/heads/{PREFIX}")
+    if tag == STANDALONE:
+        raise Refused(f"the tag {tag} is taken by runs outside the bench: git branch -m {PREFIX}<another tag>")
     if "/" in tag:
-        raise Refused(f"the tag {tag!r} has a slash, and a campaign's folder is runs/<tag>: git branch -m {PREFIX}<tag>")
+        raise Refused(
+            f"the tag {tag!r} has a slash, and a campaign's folder is runs/<tag>: git branch -m {PREFIX}<tag>"
+        )
     return Branch(git, tag, tip)
 
 
@@ -168,7 +174,9 @@ def bench_changes(git: Git, pinned: str) -> list[str]:
     """Files of the bench that differ from the commit `pinned`, in the working tree or at the tip."""
     files: set[str] = set()
     for other in ([], ["HEAD"]):
-        output = git.ask("diff", "--name-only", "--no-ext-diff", "--no-renames", "-z", pinned, *other, "--", *BENCH)
+        output = git.ask(
+            "diff", "--name-only", "--no-ext-diff", "--no-renames", "-z", pinned, *other, "--", *BENCH
+        )
         if output is None:
             raise Refused(f"the bench's commit {pinned[:12]} is not in this repository: git fetch it")
         files.update(name for name in output.decode("utf-8", "surrogateescape").split("\0") if name)
@@ -195,7 +203,17 @@ def commit_train(git: Git, base: str, blob: str, parent: str, message: str, when
     """A commit on `parent`: the files of the commit `base` with train.py replaced by `blob`. Moves nothing."""
     tree = tree_with_train(git, base, blob)
     env = git.identity(when)
-    return git.line("commit-tree", tree, "-p", parent, "--no-gpg-sign", "-F", "-", data=message.encode(), env=env)
+    return git.line(
+        "commit-tree",
+        tree,
+        "-p",
+        parent,
+        "--no-gpg-sign",
+        "-F",
+        "-",
+        data=message.encode("utf-8", "replace"),
+        env=env,
+    )
 
 
 def tree_with_train(git: Git, base: str, blob: str) -> str:
@@ -277,7 +295,7 @@ def put_back(branch: Branch, incumbent_blob: str, incumbent: str) -> HandCommit 
     git, tip = branch.git, branch.tip
     line = git.line("rev-list", "--first-parent", "--max-count=500", tip).split()
     blobs = git.blobs(*(f"{commit}:{TRAIN}" for commit in line))
-    # The newest commit that still has the incumbent's train.py: below the hand-made ones, above what was passed by.
+    # The newest commit that still has the incumbent's train.py: below what is taken off, above what was passed by.
     base = next((commit for commit, blob in zip(line, blobs, strict=True) if blob == incumbent_blob), incumbent)
     behind = git.ask("merge-base", "--is-ancestor", tip, incumbent) is not None
     if behind:  # moved back by hand: nothing new on it to carry

@@ -1,25 +1,24 @@
 """A campaign: what is pinned at its start, the runs it holds, and the lock that keeps two commands apart.
 
-    runs/.lock                     held by a command while it changes something, never while it waits
-    runs/<tag>/campaign.json       the pin
-    runs/<tag>/results.tsv         the ledger; ROOT/results.tsv is a link to the current campaign's
-    runs/<tag>/NNNN-<commit7>/     one run, see `record`
-    runs/<tag>/reverted/           edits that revert dropped and no commit holds
+runs/.lock                     held by a command while it changes something, never while it waits
+runs/<tag>/campaign.json       the pin
+runs/<tag>/results.tsv         the ledger; ROOT/results.tsv is a link to the current campaign's
+runs/<tag>/NNNN-<commit7>/     one run, see `record`
+runs/<tag>/reverted/           edits that revert dropped and no commit holds
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
+
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import Refused, preparation, record
-from .branch import Branch, bench_changes
+from .branch import Branch
 from .record import Run
 from .text import read_json, write_json, write_whole
 
@@ -62,14 +61,11 @@ def load(root: Path, tag: str) -> Campaign | None:
         raise Refused(f"{path} cannot be read: put it back, or start another campaign on a new branch") from None
 
 
-def begin(branch: Branch) -> Campaign:
-    """Pin the bench at the branch's tip, and the preparation and budget in force. Raises Refused."""
-    changed = bench_changes(branch.git, branch.tip)
-    if changed:
-        raise Refused(f"{changed[0]} has uncommitted changes, and a campaign pins the bench: commit or undo them first")
+def draw_up(branch: Branch) -> Campaign:
+    """A campaign with the bench at the branch's tip, the preparation and the budget in force. Raises Refused."""
     data = preparation.in_force()
     budget = preparation.check_budget(os.environ.get("AUTORESEARCH_BUDGET") or data.budget)
-    campaign = Campaign(
+    return Campaign(
         tag=branch.tag,
         created=time.time(),
         bench=branch.tip,
@@ -81,10 +77,13 @@ def begin(branch: Branch) -> Campaign:
         device=data.device,
         noise_prior=data.noise_prior,
     )
-    place = folder(branch.git.root, branch.tag)
+
+
+def pin(root: Path, campaign: Campaign) -> None:
+    """Write the campaign down."""
+    place = folder(root, campaign.tag)
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / "campaign.json", asdict(campaign))
-    return campaign
 
 
 def runs(root: Path, tag: str) -> list[Run]:
@@ -98,10 +97,10 @@ def runs(root: Path, tag: str) -> list[Run]:
 
 
 def add_run(root: Path, tag: str, request: record.Request, files: dict[str, bytes]) -> tuple[Path, int]:
-    """A new run's folder, there at once and whole, and the open file that holds its lock (see record.take_lock)."""
+    """A new run's folder, there at once and whole, and the open file that holds its lock (record.take_lock)."""
     place = folder(root, tag)
     final = place / f"{request.number:04d}-{request.commit[:7]}"
-    making = place / f".new-{secrets.token_hex(6)}"
+    making = place / f".new-{os.urandom(6).hex()}"
     making.mkdir()
     for name, content in files.items():
         write_whole(making / name, content)
@@ -131,9 +130,10 @@ def lock(root: Path) -> Iterator[None]:
 
 def running_elsewhere(root: Path, tag: str) -> Run | None:
     """A run that another campaign of this checkout has in progress."""
-    for path in (root / "runs").glob("*/[0-9]*-*/run.lock"):
-        if path.parent.parent.name != tag and record.is_locked(path):
-            run = record.read(path.parent)
+    for other in (root / "runs").glob("*/campaign.json"):
+        newest = max(other.parent.glob("[0-9]*-*"), default=None)
+        if other.parent.name != tag and newest is not None and record.is_locked(newest / "run.lock"):
+            run = record.read(newest)
             if run is not None and run.alive:
                 return run
     return None
@@ -158,7 +158,7 @@ def link_results(root: Path, tag: str) -> None:
                 number += 1
             ledger.rename(old)
         link.replace(ledger)
-    making = root / f".{LEDGER}.{secrets.token_hex(6)}"
+    making = root / f".{LEDGER}.{os.urandom(6).hex()}"
     making.symlink_to(target)
     making.replace(link)
 
@@ -173,5 +173,7 @@ def prune(kept: Sequence[Run], all_runs: Sequence[Run]) -> None:
 
 def sweep(root: Path, tag: str) -> None:
     """Remove run folders that a kill left half made; the caller holds the lock, so nobody is making one."""
+    import shutil  # slow to import, and rarely needed
+
     for path in folder(root, tag).glob(".new-*"):
         shutil.rmtree(path, ignore_errors=True)

@@ -51,6 +51,12 @@ def main(name: str, body: Callable[[], int], argv: Sequence[str]) -> NoReturn:
     except BrokenPipeError:  # the reader went away (`| head`): nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
+    except OSError as error:
+        code = REFUSED
+        place = f" ({error.filename})" if error.filename else ""
+        print(
+            f"{name}: {error.strerror or error}{place}: make room, or check who may write there", file=sys.stderr
+        )
     except Exception as error:
         code = REFUSED
         print(f"{name}: {type(error).__name__}: {error}; details in {_write_details()}", file=sys.stderr)

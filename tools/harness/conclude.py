@@ -11,6 +11,7 @@ from pathlib import Path
 from . import Refused, record
 from . import branch as git_branch
 from . import campaign as campaigns
+from .experiment import scores
 from .ledger import clean
 from .record import Decision
 from .situation import Situation, look
@@ -34,17 +35,16 @@ def log(now: Situation, description: str, note: str) -> Conclusion:
         raise _nothing_to_log(now)
     if verdict.status == "confirm":
         return Conclusion(verdict, None, now)
-    scored = [run.record for run in experiment.own if run.record and run.scored]
-    values = [r.val_bpb for r in scored if r.val_bpb is not None]
+    records = [run.record for run in experiment.own if run.record]
+    values = scores(experiment.own)
     newest = experiment.own[-1].record
     if experiment.outcome == "stopped" and newest is not None:
-        description = f"{clean(description)[:270].rstrip()} [stopped at {newest.share:.0%}]".replace("%]", " %]")
+        description = f"{clean(description)[:270].rstrip()} [stopped at {100 * newest.share:.0f} %]"
     crashed = verdict.status == "crash"
-    memory = max((r.peak_memory_mb for r in scored), default=0.0)
     decision = Decision(
         status=verdict.status,
         val_bpb=sum(values) / len(values) if values and not crashed else None,
-        memory_gb=0.0 if crashed else round(memory / 1024, 3),
+        memory_gb=0.0 if crashed else round(max(r.peak_memory_mb for r in records) / 1024, 3),
         description=clean(description),
         note=note,
         reasons=list(verdict.reasons),
@@ -67,13 +67,13 @@ def undo(now: Situation) -> Path | None:
     if name in ("running", "interrupted") and newest is not None:
         raise Refused(f"run {newest.last.name} is not through ({name}): wait for it, or stop it", now.state.next)
     if name == "finished" and newest is not None:
-        raise Refused(f"run {newest.last.name} has ended and is not logged yet: log it, then revert", now.state.next)
+        raise Refused(
+            f"run {newest.last.name} has ended and is not logged yet: log it, then revert", now.state.next
+        )
     incumbent = git_branch.train_text(now.branch.git, now.branch.tip)
     saved = None
     if now.edited and now.text is not None and not _is_committed(now):
-        saved = now.folder / "reverted" / time.strftime("%Y%m%d-%H%M%S-train.py")
-        while saved.exists():
-            saved = saved.with_name(f"{saved.stem}+.py")
+        saved = now.folder / "reverted" / f"{time.strftime('%Y%m%d-%H%M%S')}-{(now.blob or '')[:7]}.py"
         saved.parent.mkdir(parents=True, exist_ok=True)
         write_whole(saved, now.text)
     if now.edited:
@@ -97,8 +97,7 @@ def _nothing_to_log(now: Situation) -> Refused:
         return Refused(f"run {newest.last.name} is not through ({name}): wait for it", now.state.next)
     if _ran_alone(now):
         return Refused(
-            "the last run was started as `uv run train.py`, outside the bench, and its score is not logged: run it "
-            "with the bench",
+            "the last run was `uv run train.py`, outside the bench, and cannot be logged: run it on the bench",
             now.state.next,
         )
     if newest is not None and newest.decision is not None:

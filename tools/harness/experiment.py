@@ -111,7 +111,9 @@ def incumbent(experiments: Sequence[Experiment], runs: Sequence[Run]) -> Incumbe
 
 def scores(runs: Sequence[Run]) -> tuple[float, ...]:
     """val_bpb of the scored runs among `runs`."""
-    return tuple(run.record.val_bpb for run in runs if run.record and run.scored and run.record.val_bpb is not None)
+    return tuple(
+        run.record.val_bpb for run in runs if run.record and run.scored and run.record.val_bpb is not None
+    )
 
 
 def estimate_noise(runs: Sequence[Run], prior: float) -> noise.Noise:

@@ -1,4 +1,4 @@
-"""May this experiment run? Pure checks of what was looked up; each refusal says which file, why, and what to do."""
+"""May this experiment run? Pure checks of what was looked up; a refusal says which file, why, and what to do."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def check_bench(changed: Sequence[str], pinned: str, tag: str) -> None:
     if changed:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise Refused(
-            f"{changed[0]} is not as campaign {tag} pinned it at {pinned[:7]}{more}, and the bench is fixed: put it "
-            f"back (git checkout {pinned[:7]} -- {changed[0]}; commit it if it was committed), or start a campaign "
-            f"on a new branch"
+            f"{changed[0]} is not as campaign {tag} pinned it{more}, and the bench is fixed: put it back "
+            f"(git checkout {pinned[:7]} -- {changed[0]}, and commit that if the change was committed), or begin "
+            "another campaign with scripts/start.sh <tag>"
         )
 
 
@@ -40,7 +40,9 @@ def check_source(text: bytes | None) -> None:
     except SyntaxError as error:
         what = "syntax error" if type(error) is SyntaxError else "indentation error"
         quoted = f" ({error.text.strip()[:80]})" if error.text and error.text.strip() else ""
-        raise Refused(f"{TRAIN} line {error.lineno or 1}: {what}: {error.msg}{quoted}: mend it and run again") from None
+        raise Refused(
+            f"{TRAIN} line {error.lineno or 1}: {what}: {error.msg}{quoted}: mend it and run again"
+        ) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise Refused(f"{TRAIN} cannot be parsed as Python: {error}: mend it and run again") from None
     if not any(_defines(node, "build_model") for node in tree.body):

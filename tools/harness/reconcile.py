@@ -20,13 +20,15 @@ from .record import Run
 
 
 def finish_keeps(branch: Branch, runs: Sequence[Run]) -> list[Run]:
-    """Land every kept candidate whose decision does not say yet that it landed; returns the runs as they are now."""
+    """Land every kept candidate whose decision does not say that it landed; returns the runs as they are now."""
     for run in runs:
         decision = run.decision
         if decision is None or decision.status != "keep" or decision.landed:
             continue
         # The decision lies with the experiment's last run, which may have been one of the incumbent.
-        attempts = [r for r in runs if r.request.experiment == run.request.experiment and r.request.kind != "confirm"]
+        attempts = [
+            r for r in runs if r.request.experiment == run.request.experiment and r.request.kind != "confirm"
+        ]
         request = attempts[-1].request
         landed = git_branch.land(branch, request.commit, request.parent, request.message, decision.logged_at)
         record.write(run.path, replace(decision, landed=landed))
@@ -61,7 +63,9 @@ def mend_ledger(root: Path, tag: str, experiments: Sequence[Experiment]) -> list
     notes = []
     if report.moved_to is not None:
         old = report.moved_to.relative_to(root.resolve())
-        notes.append(f"results.tsv could not be read ({report.why}): rebuilt from the records, the old one is {old}")
+        notes.append(
+            f"results.tsv could not be read ({report.why}): rebuilt from the records, the old one is {old}"
+        )
     if report.mended:
         notes.append(f"results.tsv: {report.mended} measured row(s) had been changed and were put right")
     return notes

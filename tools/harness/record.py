@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request:
-    """One run to do. `kind`: baseline, candidate, fix (next attempt after a crash) or confirm (same commit again)."""
+    """One run to do. `kind`: baseline, candidate, fix (next attempt after a crash), confirm (the commit again)."""
 
     number: int
     experiment: int  # number of the experiment's first run
@@ -117,7 +117,9 @@ def read(path: Path) -> Run | None:
     record = _load(Record, path / "record.json")
     decision = _load(Decision, path / "decision.json")
     if decision is None and (path / "decision.json").exists():
-        raise Refused(f"{path}/decision.json cannot be read: put it back, or move it away to have the run logged again")
+        raise Refused(
+            f"{path}/decision.json cannot be read: put it back, or move it away to have the run logged again"
+        )
     return Run(path, request, record, decision, alive and record is None)
 
 

@@ -297,7 +297,9 @@ class Runner:
             self._blame("train.py", trainer, cause)
         feed = text.read_json(self.path / "feed.json") or {}
         if feed.get("finished") is not True:
-            raise Ended("crashed", f"train.py ended at {_number(feed, 'share'):.0%} of its budget without run.finish")
+            raise Ended(
+                "crashed", f"train.py ended at {_number(feed, 'share'):.0%} of its budget without run.finish"
+            )
 
     def _blame(self, who: str, code: int, said: str) -> NoReturn:
         """Raise what a failed process means: see the module's docstring."""
@@ -310,7 +312,9 @@ class Runner:
         accidents = [*self.history.get("accidents", []), accident]
         self._remember(accidents=accidents)
         if len(accidents) >= ACCIDENTS_MOST:
-            raise Ended("crashed", f"killed from outside {len(accidents)} times, out of memory perhaps: {accident}")
+            raise Ended(
+                "crashed", f"killed from outside {len(accidents)} times, out of memory perhaps: {accident}"
+            )
         raise Interrupted(accident)
 
     def _check_stop(self) -> None:

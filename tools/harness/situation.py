@@ -55,7 +55,7 @@ class Situation:
 
 
 def look(root: Path) -> Situation:
-    """The situation at `root`, after mending what a kill left undone. The caller holds the lock. Raises Refused."""
+    """The situation at `root`, once what a kill left undone is mended. The caller holds the lock."""
     branch = git_branch.current(root)
     campaign = campaigns.load(root, branch.tag)
     runs = campaigns.runs(root, branch.tag) if campaign else []
@@ -100,9 +100,7 @@ def look(root: Path) -> Situation:
     )
 
 
-def judge(
-    grouped: Sequence[Experiment], best: Incumbent | None, noise: Noise | None
-) -> verdict.Verdict | None:
+def judge(grouped: Sequence[Experiment], best: Incumbent | None, noise: Noise | None) -> verdict.Verdict | None:
     """The verdict on the newest experiment, where it ended and is not logged yet."""
     if not grouped or noise is None or grouped[-1].last.record is None or grouped[-1].decision is not None:
         return None

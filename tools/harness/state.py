@@ -40,7 +40,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class State:
-    """`name` one of new, clean, edited, running, interrupted, finished, logged; `next` is the command line to use."""
+    """`name`: new, clean, edited, running, interrupted, finished or logged; `next`: the command line to use."""
 
     name: str
     next: str

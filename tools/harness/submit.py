@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import Refused, guard, preparation, record, runner, snapshot
+from . import Refused, guard, preparation, record, runner, snapshot, steering
 from . import branch as git_branch
 from . import campaign as campaigns
 from . import state as states
@@ -46,15 +46,18 @@ def baseline(now: Situation) -> Path:
     """Start the campaign, or its baseline once more after one that failed: train.py as it is committed."""
     if now.incumbent is not None:
         first = now.experiments[0].last.name
-        raise Refused(f"campaign {now.branch.tag} has its baseline (run {first}): go on from there", now.state.next)
+        raise Refused(
+            f"campaign {now.branch.tag} has its baseline (run {first}): go on from there", now.state.next
+        )
     _check_state(now, "new", "clean", "edited")
     if now.edited:
         raise Refused(
-            "train.py has uncommitted changes, and the baseline is train.py as it is committed: commit them, or set "
-            "them aside with tools/revert.py",
+            "train.py has uncommitted changes, and the baseline is train.py as it is committed: commit them, or "
+            "set them aside with tools/revert.py",
             states.REVERT,
         )
-    campaign = now.campaign or campaigns.begin(now.branch)
+    # Drawn up anew also after a baseline that failed: nothing was measured that this one must agree with.
+    campaign = campaigns.draw_up(now.branch)
     _check_edit(now, campaign)
     return _start(now, campaign, Plan("baseline", now.branch.tip, now.branch.tip, "baseline"))
 
@@ -62,10 +65,10 @@ def baseline(now: Situation) -> Path:
 def candidate(now: Situation, message: str) -> Path:
     """Commit the edit of train.py and run it."""
     if now.campaign is None or (now.incumbent is None and not now.experiments):
-        raise Refused(f"campaign {now.branch.tag} has no baseline yet: it comes first", now.state.next)
+        raise _no_baseline(now)
     _check_state(now, "edited")
     if now.incumbent is None:
-        raise Refused("there is no baseline yet, and it runs train.py as it is committed", now.state.next)
+        raise _no_baseline(now)
     _check_edit(now, now.campaign)
     commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
     return _start(now, now.campaign, Plan("candidate", commit, now.branch.tip, message))
@@ -120,9 +123,10 @@ def _check_state(now: Situation, *allowed: str) -> None:
     """Refuse a state that is not among `allowed`, with the one command that is right in it."""
     if now.state.name in allowed:
         return
+    if now.state.name == "new":
+        raise _no_baseline(now)
     run = f"run {now.newest.last.name}" if now.newest else "the run"
     told = {
-        "new": f"campaign {now.branch.tag} has no baseline yet: it comes first",
         "clean": "train.py is the incumbent's, so there is nothing to try: edit it first",
         "edited": "no run has ended: run this edit of train.py first",
         "running": f"{run} is in progress: wait for it",
@@ -131,6 +135,13 @@ def _check_state(now: Situation, *allowed: str) -> None:
         "logged": f"{run} is logged, and its edit still stands in train.py: revert it first",
     }
     raise Refused(told[now.state.name], now.state.next)
+
+
+def _no_baseline(now: Situation) -> Refused:
+    return Refused(
+        f"campaign {now.branch.tag} has no baseline yet, which runs train.py as it is committed: it comes first",
+        now.state.next,
+    )
 
 
 def _undecided(now: Situation, status: str, otherwise: str) -> tuple[Campaign, Experiment, str]:
@@ -157,8 +168,8 @@ def _check_machine(now: Situation, campaign: Campaign) -> None:
     if other is not None:
         tag = other.path.parent.name
         raise Refused(
-            f"campaign {tag} has run {other.name} in progress in this checkout, and one runs at a time: git switch "
-            f"{git_branch.PREFIX}{tag} and {states.WAIT}"
+            f"campaign {tag} has run {other.name} in progress in this checkout, and one runs at a time: "
+            f"git switch {git_branch.PREFIX}{tag} and {states.WAIT}"
         )
     data = preparation.read(Path(campaign.preparation))
     if data.key != campaign.preparation_key:
@@ -185,7 +196,7 @@ def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
         snapshot.keep_reachable(git, tag, number, plan.commit)
     files = snapshot.files(git, plan.commit, campaign.bench)
     added, removed = git_branch.changed_lines(git, plan.parent, plan.commit)
-    program = program_text(now.root)
+    program = steering.read(now.root)
     request = Request(
         number=number,
         experiment=number if plan.experiment is None else plan.experiment,
@@ -198,12 +209,16 @@ def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
         created=time.time(),
         lines_added=added,
         lines_removed=removed,
-        program_sha256=program_hash(program),
+        program_sha256=steering.digest(program),
         sha256=snapshot.digests(files),
     )
     campaigns.sweep(now.root, tag)
     campaigns.prune(now.kept, now.runs)
-    path, lock = campaigns.add_run(now.root, tag, request, files | ({STEERING: program} if program else {}))
+    if program is not None:
+        files[STEERING] = program
+    if plan.kind == "baseline":
+        campaigns.pin(now.root, campaign)
+    path, lock = campaigns.add_run(now.root, tag, request, files)
     runner.launch(now.root, path, lock)
     return path
 
@@ -217,15 +232,3 @@ def _launch(root: Path, path: Path) -> Path:
         time.sleep(0.02)
     runner.launch(root, path, lock)
     return path
-
-
-def program_text(root: Path) -> bytes | None:
-    """program.md as it is now; None where there is none."""
-    try:
-        return (root / STEERING).read_bytes()
-    except OSError:
-        return None
-
-
-def program_hash(program: bytes | None) -> str | None:
-    return hashlib.sha256(program).hexdigest() if program is not None else None

@@ -1,0 +1,257 @@
+"""The loop: every command in every state, and what each leads to."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.harness.lab import Lab
+
+EDIT = 'edit train.py, then scripts/run_experiment.sh -m "exp: what you try"'
+RUN = 'scripts/run_experiment.sh -m "exp: what you try"'
+WAIT = "scripts/run_experiment.sh --wait"
+LOG = 'tools/log_result.py -d "what you tried"'
+FIX = f'fix train.py and scripts/run_experiment.sh --fix -m "fix: what", or {LOG}'
+CONFIRM = "scripts/run_experiment.sh --confirm"
+REVERT = "tools/revert.py"
+BASELINE = "scripts/run_experiment.sh --baseline"
+
+COMMANDS = {
+    "-m": ("run_experiment.py", "-m", "exp: x"),
+    "--baseline": ("run_experiment.py", "--baseline"),
+    "--confirm": ("run_experiment.py", "--confirm"),
+    "--fix": ("run_experiment.py", "--fix", "-m", "fix: x"),
+    "--wait": ("run_experiment.py", "--wait", "0"),
+    "--stop": ("run_experiment.py", "--stop"),
+    "log": ("log_result.py", "-d", "x"),
+    "revert": ("revert.py",),
+}
+
+
+def refused(lab: Lab, state: str, next: str, *allowed: str) -> None:
+    """Every command but the `allowed` ones is refused in one line that names what is right, and changes nothing."""
+    before = (lab.status(), lab.train, lab.refs(), lab.tip, lab.runs())
+    assert before[0]["state"] == state
+    assert before[0]["next"] == next
+    for name, command in COMMANDS.items():
+        if name in allowed:
+            continue
+        answer = lab.call(*command)
+        assert answer.code == 2, (name, answer)
+        assert len(answer.err.splitlines()) == 1, (name, answer.err)
+        assert answer.next == next, (name, answer.out)
+        assert len(answer.out.splitlines()) == 1
+    assert (lab.status(), lab.train, lab.refs(), lab.tip, lab.runs()) == before
+
+
+def test_new(new: Lab) -> None:
+    refused(new, "new", BASELINE, "--baseline", "revert")
+    assert new.revert().code == 0
+    new.edit(SCORE=1.0)
+    refused(new, "new", REVERT, "revert")
+    edited = new.train
+    answer = new.revert()
+    assert answer.next == BASELINE
+    saved = next(line for line in answer.out.splitlines() if line.startswith("saved: ")).split()[-1]
+    assert (new.root / saved).read_text() == edited
+
+
+def test_baseline_to_clean(new: Lab) -> None:
+    answer = new.run("--baseline")
+    assert answer.code == 0, answer.err
+    assert answer.next == LOG
+    assert "val_bpb: 1.500000" in answer.out
+    refused(new, "finished", LOG, "log", "--wait")
+    answer = new.log("baseline")
+    assert answer.out.startswith("verdict: keep\n")
+    assert answer.next == EDIT
+    refused(new, "clean", EDIT, "revert")
+    assert new.rows() == [[new.tip[:7], "1.500000", "0.5", "keep", "baseline"]]
+    assert new.refs() == {"t1/0000": new.tip}
+    assert new.git("status", "--porcelain") == ""
+
+
+def test_keep(lab: Lab) -> None:
+    before = lab.tip
+    edited = lab.edit(SCORE=1.4)
+    refused(lab, "edited", RUN, "-m", "revert")
+    answer = lab.run("-m", "exp: a lower score\n\nand why")
+    assert answer.code == 0
+    assert lab.tip == before, "the branch waits for the verdict"
+    assert "incumbent 4.0000" in answer.out, "the curve beside the incumbent's"
+    refused(lab, "finished", LOG, "log", "--wait")
+    answer = lab.log("a lower\tscore", "--note", "as expected")
+    assert answer.out.startswith("verdict: keep\n")
+    assert lab.git("rev-parse", "HEAD^") == before
+    assert lab.git("log", "-1", "--format=%B") == "exp: a lower score\n\nand why"
+    assert lab.git("show", "HEAD:train.py") + "\n" == edited == lab.train
+    assert lab.git("status", "--porcelain") == ""
+    assert lab.rows()[1] == [lab.tip[:7], "1.400000", "0.5", "keep", "a lower score"]
+    assert lab.refs()["t1/0001"] == lab.tip
+    decision = json.loads((lab.path(1) / "decision.json").read_text())
+    assert decision["note"] == "as expected"
+    assert decision["landed"] == lab.tip
+
+
+def test_discard(lab: Lab) -> None:
+    before, original = lab.tip, lab.train
+    lab.try_idea(SCORE=1.6)
+    answer = lab.log("worse")
+    assert answer.out.startswith("verdict: discard\n")
+    assert answer.next == REVERT
+    refused(lab, "logged", REVERT, "revert")
+    answer = lab.revert()
+    assert (answer.code, answer.next) == (0, EDIT)
+    assert "saved" not in answer.out, "a commit holds it"
+    assert (lab.tip, lab.train) == (before, original)
+    assert lab.git("show", f"{lab.refs()['t1/0001']}:train.py").count("SCORE = 1.6") == 1, "still reachable"
+    assert lab.git("status", "--porcelain") == ""
+    lab.edit(SCORE=1.3)
+    assert lab.state == "edited", "a discard that was reverted is over"
+
+
+def test_an_edit_of_a_logged_candidate_is_saved(lab: Lab) -> None:
+    lab.try_idea(SCORE=1.6)
+    lab.log()
+    edited = lab.edit(SCORE=1.2)
+    assert lab.state == "logged"
+    answer = lab.revert()
+    saved = next(line for line in answer.out.splitlines() if line.startswith("saved: ")).split()[-1]
+    assert (lab.root / saved).read_text() == edited
+
+
+def test_a_discard_undone_by_hand_is_over(lab: Lab) -> None:
+    lab.try_idea(SCORE=1.6)
+    lab.log()
+    lab.git("checkout", "--", "train.py")
+    assert lab.state == "clean"
+    lab.edit(SCORE=1.6)
+    assert lab.state == "edited"
+
+
+def test_crash_and_fix(lab: Lab) -> None:
+    answer = lab.try_idea(SCORE=1.4, CRASH="out-of-memory")
+    assert answer.code == 1
+    assert "crashed: " in answer.out
+    assert "| train: out-of-memory" in answer.out
+    refused(lab, "finished", FIX, "log", "--wait", "--fix")
+    answer = lab.run("--fix", "-m", "fix: x")
+    assert answer.code == 2
+    assert "still what crashed" in answer.err
+    lab.git("checkout", "--", "train.py")
+    answer = lab.run("--fix", "-m", "fix: x")
+    assert answer.code == 2
+    assert "no fix" in answer.err
+    lab.edit(SCORE=1.4)
+    answer = lab.run("--fix", "-m", "fix: a smaller one")
+    assert (answer.code, answer.next) == (0, LOG)
+    lab.log("with a fix")
+    assert [row[3:] for row in lab.rows()] == [["keep", "baseline"], ["keep", "with a fix"]], "one row, no crash"
+    assert sorted(lab.refs()) == ["t1/0000", "t1/0001", "t1/0002"]
+    request = json.loads((lab.path(2) / "run.json").read_text())
+    assert (request["kind"], request["experiment"], request["attempt"]) == ("fix", 1, 2)
+
+
+def test_crash_and_skip(lab: Lab) -> None:
+    lab.try_idea(CRASH="hopeless")
+    answer = lab.log("hopeless")
+    assert answer.out.startswith("verdict: crash\n")
+    assert lab.rows()[1][1:] == ["0.000000", "0.0", "crash", "hopeless"]
+    refused(lab, "logged", REVERT, "revert")
+    assert lab.revert().next == EDIT
+
+
+def test_confirm(lab: Lab) -> None:
+    # sigma 0.002: 0.003 better is promising, and inside the noise of one run against one.
+    lab.try_idea(SCORE=1.497)
+    refused(lab, "finished", CONFIRM, "--confirm", "--wait", "log")
+    answer = lab.log()
+    assert answer.out.startswith("verdict: confirm\n")
+    assert (answer.code, answer.next) == (0, CONFIRM)
+    assert len(lab.rows()) == 1
+    seeds = {lab.record(0)["seed"], lab.record(1)["seed"]}
+    for _ in range(4):
+        if lab.status()["next"] != CONFIRM:
+            break
+        answer = lab.run("--confirm")
+        assert answer.code == 0, answer.err
+    assert answer.next == LOG
+    decided = lab.log("confirmed")
+    assert decided.out.startswith("verdict: keep\n")
+    runs = lab.runs()
+    assert len(runs) == 4
+    assert len(seeds | {lab.record(n)["seed"] for n in (2, 3)}) == 4, "each run has a seed of its own"
+    assert len(lab.rows()) == 2, "confirmations get no row"
+    assert sorted(lab.refs()) == ["t1/0000", "t1/0001"]
+    assert {name[5:] for name in runs} == {lab.tip[:7], lab.git("rev-parse", "--short=7", "HEAD^")}
+
+
+def test_refused_by_the_scorer(lab: Lab) -> None:
+    (lab.root / "train.py").write_text(
+        lab.train.replace('"noise": NOISE', '"noise": NOISE, "refuse": "it cheats"')
+    )
+    answer = lab.run("-m", "exp: cheat")
+    assert answer.code == 1
+    assert "refused: it cheats" in answer.out
+    assert lab.log("cheat").out.startswith("verdict: crash\n")
+
+
+@pytest.mark.parametrize("when", ["trainer", "scorer"])
+def test_stop(lab: Lab, when: str) -> None:
+    slow = lab.edit(STEP=9.0) if when == "trainer" else lab.train.replace("NOISE}", 'NOISE, "slow": 90}')
+    (lab.root / "train.py").write_text(slow)
+    answer = lab.run("-m", "exp: slow", "--wait", "0")
+    assert (answer.code, answer.next) == (75, WAIT)
+    lab.wait_for(when)
+    refused(lab, "running", WAIT, "--wait", "--stop")
+    answer = lab.run("--stop")
+    assert (answer.code, answer.next) == (0, LOG)
+    lab.settle()
+    assert lab.record(1)["outcome"] == "stopped"
+    assert lab.log("slow").out.startswith("verdict: discard\n")
+    share = round(100 * lab.record(1)["share"])
+    assert lab.rows()[1][3:] == ["discard", f"slow [stopped at {share} %]"]
+    assert lab.revert().next == EDIT
+
+
+def test_wait_attaches_and_tells_again(lab: Lab) -> None:
+    answer = lab.try_idea("exp: slow", SCORE=1.4, STEP=0.05)
+    assert answer.code == 0
+    again = lab.run("--wait")
+    assert again.code == 0
+    assert answer.out.endswith(again.out), "the same summary, without a second run"
+    assert len(lab.runs()) == 2
+
+
+def test_the_shell_script_is_the_same_command(new: Lab) -> None:
+    answer = new.call("run_experiment.sh", "--baseline")
+    assert (answer.code, answer.next) == (0, LOG)
+
+
+def test_a_baseline_that_crashes_may_run_again(new: Lab) -> None:
+    new.edit(CRASH="always")
+    new.commit("a broken start", "train.py")
+    answer = new.run("--baseline")
+    assert (answer.code, answer.next) == (1, FIX)
+    new.log("baseline")
+    refused(new, "clean", BASELINE, "--baseline", "revert")
+    new.edit(CRASH="")
+    refused(new, "edited", REVERT, "revert")
+    new.commit("mended", "train.py")
+    answer = new.run("--baseline")
+    assert (answer.code, answer.next) == (0, LOG), answer
+    assert new.log("baseline").out.startswith("verdict: keep\n")
+    assert [row[3] for row in new.rows()] == ["crash", "keep"]
+
+
+def test_a_baseline_that_crashes_may_be_fixed(new: Lab) -> None:
+    new.edit(CRASH="always")
+    start = new.commit("a broken start", "train.py")
+    new.run("--baseline")
+    new.edit(CRASH="")
+    answer = new.run("--fix", "-m", "fix: do not crash")
+    assert (answer.code, answer.next) == (0, LOG), answer
+    assert new.log("baseline").out.startswith("verdict: keep\n")
+    assert new.git("rev-parse", "HEAD^") == start
+    assert new.rows() == [[new.tip[:7], "1.500000", "0.5", "keep", "baseline"]]
