@@ -34,16 +34,17 @@ def facts(
 
 scores = st.lists(st.floats(0.5, 3.0), min_size=1, max_size=4).map(tuple)
 close_scores = st.lists(st.floats(1.0, 1.01), min_size=1, max_size=4).map(tuple)
+odd = st.floats(-1, 100) | st.sampled_from([math.nan, math.inf, -math.inf])
 anything = st.builds(
     Facts,
     outcome=st.sampled_from(["finished", "finished", "finished", "crashed", "refused", "stopped"]),
-    scores=st.one_of(scores, close_scores, st.lists(st.floats(), max_size=3).map(tuple)),
+    scores=st.one_of(scores, close_scores, st.lists(odd, max_size=3).map(tuple)),
     incumbent_scores=st.one_of(scores, close_scores),
-    sigma=st.floats(0, 0.01) | st.floats(),
+    sigma=st.floats(0, 1) | st.sampled_from([math.nan, math.inf, -1.0]),
     lines_added=st.integers(0, 200),
     lines_removed=st.integers(0, 200),
-    peak_memory_mb=st.floats(0, 1e5),
-    incumbent_peak_memory_mb=st.floats(0, 1e5),
+    peak_memory_mb=st.just(0.0) | st.floats(1, 1e5),
+    incumbent_peak_memory_mb=st.just(0.0) | st.floats(1, 1e5),
     seconds=st.floats(0, 1000),
     budget_overrun=st.floats(-1, 1),
     share=st.floats(0, 1),

@@ -221,8 +221,8 @@ def _compare(facts: Facts) -> tuple[str, list[str]]:
         return say("confirm", f"Better, but inside the noise: {CLEAR * spread:.4f} would be clear.")
     settled = f"after {confirmed} confirmations {SETTLED * spread:.4f} is asked"
     if gain >= SETTLED * spread:
-        return say("keep", f"Better: {settled}.")
-    return say("discard", f"Most likely noise: {settled}.")
+        return say("keep", f"Better by enough: {settled}.")
+    return say("discard", f"Too little, most likely noise: {settled}.")
 
 
 def _remarks(facts: Facts) -> list[str]:
