@@ -7,6 +7,7 @@ results.tsv, what is running in `tools/status.py`, what an unlogged experiment t
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
 from researcher.conversation import Asked, Did, Event, Said
@@ -15,7 +16,8 @@ from researcher.trainfile import Edit, TrainFile
 
 _NEXT = re.compile(r"^next: (.+?)\s*$", re.MULTILINE)
 _SUMMARY = re.compile(r"\[([^\]]+)\] (.+)")  # [label] what (CONSTANT old -> new)
-_MESSAGE = re.compile(r"exp: (\[[^\]\n]+\] [^\n]+)")
+# As status prints the experiment under way: experiment 0003-1a2b3c4, run 0003-1a2b3c4 (candidate 1a2b3c4): exp: …
+_CURRENT = re.compile(r"\((?:baseline|candidate|fix|confirm) [0-9a-f]+\): (.+)$", re.MULTILINE)
 _PROFILE = re.compile(r"\bprofile:?\s+(full|small)\b")
 _NUMBERED = re.compile(r"^(\d+): ?(.*)$", re.MULTILINE)  # as the client's read tool prints a file
 
@@ -33,6 +35,7 @@ class Memory:
         self.results_read = False  # results.tsv was read from its beginning
         self.program = ""
         self.profile = ""
+        self.overview = False  # status was seen between two experiments
         self.rows: dict[tuple[str, str], Row] = {}
         self.train: TrainFile | None = None  # train.py as it stands
         self.incumbent: TrainFile | None = None  # train.py as revert leaves it
@@ -56,8 +59,8 @@ class Memory:
 
     def _begin(self) -> None:
         """No idea is in hand."""
-        self.label = ""
-        self.summary = "baseline"
+        self.label = ""  # empty also for what the catalogue does not know
+        self.summary = ""  # one line, for the commit and for the log
         self.reason = ""
         self.in_hand = False  # its edits are under way, or done and not yet run
         self.mending = False  # … and they are those of its fix
@@ -110,18 +113,19 @@ class Memory:
             self.rows.update({(row.commit, row.description): row for row in rows(output)})
             self.notes_fresh = self.results_read = True
             return
-        profile, message, steps = _PROFILE.search(output), _MESSAGE.findall(output), _NEXT.findall(output)
+        profile, current, steps = _PROFILE.search(output), _CURRENT.search(output), _NEXT.findall(output)
         self.profile = profile[1] if profile else self.profile
-        if message and not self.label:  # of an experiment that an earlier conversation began
-            found = _SUMMARY.match(message[-1])
-            assert found is not None
-            self.label, self.summary = found[1], found[0]
+        if current and "status.py" in command:
+            self._adopt(current[1])
         self.next = step = steps[-1] if steps else None
         self.silent = 0 if step else self.silent + 1
         self.last_words = (output.strip().splitlines() or ["(nothing)"])[-1]
         if "status.py" in command:
+            self.overview = self.overview or (step or "").startswith("edit train.py")
             return
         self.last_action = command
+        if "run_experiment.sh" in command:
+            self._adopt(_message(command))
         if step is None:
             return
         self.notes_fresh = False
@@ -137,3 +141,23 @@ class Memory:
         elif "run_experiment.sh" in command and not step.startswith("scripts/run_experiment.sh -m"):
             self.in_hand = False
             self.mended = self.mended or "--fix" in command
+
+    def _adopt(self, message: str) -> None:
+        """The experiment under way, by its commit's message, where no idea was announced in this conversation."""
+        if self.summary or not message:
+            return
+        self.mended = message.startswith("fix: ")
+        self.summary = message.removeprefix("exp: ").removeprefix("fix: ")
+        found = _SUMMARY.match(self.summary)
+        self.label = found[1] if found else ""
+
+
+def _message(command: str) -> str:
+    """What a command of run_experiment names the run."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    if "-m" in words[:-1]:
+        return words[words.index("-m") + 1]
+    return "baseline" if "--baseline" in words else ""

@@ -17,9 +17,8 @@ from researcher.search import choose
 from researcher.trainfile import Edit
 
 SKILL = "autoresearch"
-SHELL_SECONDS = 180  # a command of the bench returns within 100 s; the client kills it at 120 s unless told
 PATIENCE = 3  # commands in a row without a next step, after which the turn ends
-FOUND = "an edit found in train.py"
+FOUND = "an edit found in train.py"  # made by a person, or by a conversation that ended before its run
 
 SUMMARY = """## Objective
 - Lower val_bpb by experiments on train.py, without end: load the skill `autoresearch` and follow it.
@@ -73,7 +72,7 @@ class _Researcher:
         if step.startswith("edit train.py"):
             return self._experiment()
         if step.startswith("scripts/run_experiment.sh -m"):
-            return self._experiment() if memory.in_hand else self._act(_run("-m", f"exp: {FOUND}"))
+            return self._experiment() if memory.in_hand else self._act(_run(f"exp: {FOUND}"))
         if step.startswith("fix train.py"):
             return self._mend()
         if step.startswith("tools/log_result.py"):
@@ -87,9 +86,11 @@ class _Researcher:
         memory = self.memory
         if memory.in_hand and not memory.edit_failed:
             proposal = self.catalogue.propose(memory.label, memory.before) if memory.before else None
-            return self._carry_out(proposal, _run("-m", f"exp: {memory.summary}"))
+            return self._carry_out(proposal, _run(f"exp: {memory.summary}"))
         if memory.in_hand and memory.edits_made:  # half an idea is none
             return self._act("tools/revert.py")
+        if not memory.overview:  # once in a conversation: among other things it says the profile
+            return self._shell("tools/status.py")
         if not memory.notes_fresh:
             results = "tail -n 3 results.tsv" if memory.results_read else "cat results.tsv"
             return self._shell(f"cat program.md; {results}")
@@ -114,13 +115,13 @@ class _Researcher:
             return self._read_train()
         if memory.in_hand and memory.before:
             proposal = self.catalogue.mend(memory.label, memory.before)
-            return self._carry_out(proposal, _run("--fix", f"fix: {idea.fix.what}"))
+            return self._carry_out(proposal, _run(f"fix: [{memory.label}] {idea.fix.what}", "--fix"))
         proposal = self.catalogue.mend(memory.label, memory.train)
         return self._edit(proposal.edits[0], proposal.summary) if proposal else self._log()
 
     def _log(self) -> Move:
         note = ["--note", self.memory.reason] if self.memory.reason else []
-        return self._act(shlex.join(["tools/log_result.py", "-d", self.memory.summary, *note]))
+        return self._act(shlex.join(["tools/log_result.py", "-d", self.memory.summary or FOUND, *note]))
 
     def _carry_out(self, proposal: Proposal | None, command: str) -> Move:
         """The next edit of the proposal in hand, or, after the last, its run."""
@@ -138,7 +139,7 @@ class _Researcher:
 
     def _shell(self, command: str) -> Call:
         where = {"workdir": self.root} if self.root else {}
-        return Call("bash", {"command": command, "timeout": SHELL_SECONDS * 1000, **where})
+        return Call("bash", {"command": command, **where})
 
     def _read_train(self) -> Call:
         on = self.memory.read_on
@@ -152,8 +153,8 @@ class _Researcher:
         return f"{self.root}/train.py" if self.root else "train.py"
 
 
-def _run(option: str, message: str) -> str:
-    return shlex.join(["scripts/run_experiment.sh", option, message])
+def _run(message: str, *flags: str) -> str:
+    return shlex.join(["scripts/run_experiment.sh", *flags, "-m", message])
 
 
 def _elsewhere(system: str) -> str:

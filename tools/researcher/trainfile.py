@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from dataclasses import dataclass
+from functools import cached_property
 
 _OPERATORS = {
     ast.Add: operator.add,
@@ -39,12 +40,12 @@ class TrainFile:
 
     def value(self, name: str) -> str | None:
         """The Python source of a constant's value; None where there is no such constant on one line."""
-        found = self._assignment(name)
+        found = self._assignments.get(name)
         return found[2] if found else None
 
     def setting(self, name: str, value: str) -> Edit | None:
         """The edit that gives a constant another value; None where there is no such constant."""
-        found = self._assignment(name)
+        found = self._assignments.get(name)
         if found is None:
             return None
         line, start, old = found
@@ -53,26 +54,28 @@ class TrainFile:
     def full_name(self, name: str) -> str:
         """The constant that `name` means in this profile: `DEPTH` may stand there as `SMALL_DEPTH`."""
         prefixed = f"{self.profile.upper()}_{name}"
-        return prefixed if self.profile and self._assignment(prefixed) else name
+        return prefixed if self.profile and prefixed in self._assignments else name
 
-    def _assignment(self, name: str) -> tuple[str, int, str] | None:
-        """`NAME = value` at the top level, alone on its line: the line, where the value begins, the value."""
+    @cached_property
+    def _assignments(self) -> dict[str, tuple[str, int, str]]:
+        """Each `NAME = value` at the top level, alone on its line: the line, where the value begins, the value."""
+        found: dict[str, tuple[str, int, str]] = {}
         try:
             body = ast.parse(self.text).body
         except (SyntaxError, ValueError):
-            return None
+            return found
+        lines = self.text.splitlines()
         for node in body:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            names = [t.id for t in targets if isinstance(t, ast.Name)]
-            if not isinstance(node, ast.Assign | ast.AnnAssign) or names != [name] or node.value is None:
-                continue
-            source = ast.get_source_segment(self.text, node.value)
-            if source is None or node.lineno != node.end_lineno:
-                return None
-            line = self.text.splitlines()[node.lineno - 1]
-            start = len(line.encode()[: node.value.col_offset].decode())  # ast counts bytes
-            return line, start, source
-        return None
+            if isinstance(node, ast.Assign):
+                target = node.targets[0] if len(node.targets) == 1 else None
+            else:
+                target = node.target if isinstance(node, ast.AnnAssign) else None
+            value = getattr(node, "value", None)
+            if isinstance(target, ast.Name) and value is not None and node.lineno == node.end_lineno:
+                line = lines[node.lineno - 1]
+                begin, end = (len(line.encode()[:at].decode()) for at in (value.col_offset, value.end_col_offset))
+                found[target.id] = line, begin, line[begin:end]  # ast counts in bytes
+        return found
 
 
 def number(source: str | None) -> float | int | None:
