@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import difflib
 import os
@@ -12,21 +11,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import termios
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 import setup
-from harness import Refused, campaign, client, demo, preparation, show, state
+from harness import Refused, campaign, client, demo, preparation, show
 from harness import branch as git_branch
 from harness.branch import PREFIX, TRAIN, Git
-from harness.client import Client, Turn
-from harness.command import DONE, FAILED, ROOT, Parser, main
-from harness.show import Line, Watch
-from harness.situation import Situation, look
+from harness.client import Client
+from harness.command import DONE, ROOT, Parser, main
+from harness.research import STOP, baseline, research, say, situation
 
 NAME = "start"
 EXAMPLES = """\
@@ -37,18 +33,9 @@ EXAMPLES = """\
   scripts/start.sh --demo                   watch it work: no key, no GPU, a clone of its own in .demo/
 
 Stop: Ctrl-C ends it now, `touch STOP` once the experiment in hand is logged. Nothing is lost either way."""
-STOP = "STOP"
-FRUITLESS_MOST = 5  # turns in a row without a tool call, until it gives up
 INTERRUPTED = 130
 TAG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,60}[A-Za-z0-9_-])?")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-# Out of the alternate screen, cursor shown, mouse and paste reports off: for a client that was killed.
-RESTORE_SCREEN = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\n"
-
-FIRST_PROMPT = (
-    "Load the skill autoresearch and carry on with this campaign: run tools/status.py, do what its line `next:` "
-    "says, and go on with the loop of the skill until you are stopped. Nobody is there to answer questions."
-)
 
 
 @dataclass(frozen=True)
@@ -127,7 +114,7 @@ def run_campaign(given: Options) -> int:
     status = baseline(ROOT, environ)
     if status != DONE:
         return status
-    finished = research(agent, plan.tag, given.experiments, headless=given.headless)
+    finished = research(agent, plan.tag, given.experiments, given.headless)
     return conclude(ROOT, finished)
 
 
@@ -277,24 +264,25 @@ def run_demo(given: Options) -> int:
         before = demo.build(place)
         say(f"the demo: {experiments} experiments in a clone of its own, {place.clone.relative_to(ROOT)}")
         changes = ", ".join(f"{name} {old} → {demo.SET_BACK[name]}" for name, old in before.items())
-        say(f"so that there is something to find, its train.py starts with {changes}" if changes else "from HEAD")
+        if changes:
+            say(f"so that there is something to find, its train.py starts with {changes}")
         prepare = [environ["AUTORESEARCH_PYTHON"], "prepare.py", "--profile", "small", "--source", "sample"]
         if subprocess.run(prepare, cwd=place.clone, env=environ, stdin=subprocess.DEVNULL).returncode != DONE:
             return 2
-        finished = False
         try:
             status = baseline(place.clone, environ)
             if status != DONE:
                 return status
             with demo.researcher(place, environ, experiments) as address:
                 agent = Client(find_opencode(ROOT), place.clone, demo.with_model(environ, address))
-                started = lambda process: demo.remember(place, process.pid)  # noqa: E731
-                finished = research(agent, demo.TAG, experiments, headless=given.headless, started=started)
+                finished = research(
+                    agent, demo.TAG, experiments, given.headless, lambda process: demo.remember(place, process.pid)
+                )
         finally:
             stop_run(place.clone, environ)
-        conclude(place.clone, finished)
+        status = conclude(place.clone, finished)
         tell_where_to_look(place, changes)
-    return DONE if finished else FAILED
+    return status
 
 
 def tell_where_to_look(place: demo.Place, changes: str) -> None:
@@ -318,202 +306,19 @@ def stop_run(root: Path, environ: Mapping[str, str]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------
-# Baseline and research
-
-
-def situation(root: Path) -> Situation:
-    with campaign.lock(root):
-        return look(root)
-
-
-def baseline(root: Path, environ: Mapping[str, str]) -> int:
-    """Run and log the baseline, unless there is one. Returns the exit code to leave with, DONE to go on."""
-    while (now := situation(root)).incumbent is None:
-        forms = {state.BASELINE: "--baseline", state.WAIT: "--wait", state.CONFIRM: "--confirm"}
-        if now.state.next in forms:
-            command = [str(root / "scripts" / "run_experiment.sh"), forms[now.state.next]]
-        elif now.state.next == state.LOG:
-            command = [str(root / "tools" / "log_result.py"), "-d", "baseline"]
-        else:
-            print(f"{NAME}: the campaign has no baseline yet; {now.state.next}; then start again", file=sys.stderr)
-            return FAILED
-        if forms.get(now.state.next) == "--baseline":
-            say("first the baseline: train.py as it is")
-        status = run_quietly(command, root, environ)
-        if status not in (DONE, FAILED, 75):
-            return status
-    return DONE
-
-
-def run_quietly(command: list[str], root: Path, environ: Mapping[str, str]) -> int:
-    """Run a command of the bench and show what it prints but for the next step, which we take ourselves."""
-    with subprocess.Popen(
-        command, cwd=root, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if not line.startswith("next: "):
-                print(f"  {line}", end="", flush=True)
-    return process.returncode
-
-
-@dataclass
-class Screen:
-    """Where the lines go. On a terminal the last one is alive: it shows how far the run in progress is."""
-
-    terminal: bool = field(default_factory=lambda: sys.stdout.isatty())
-    alive: bool = False
-
-    def show(self, line: Line) -> None:
-        self.live("")
-        print(line.format(time.time(), self.terminal), flush=True)
-
-    def live(self, text: str) -> None:
-        if self.terminal and (text or self.alive):
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{text[:width]}", end="", flush=True)
-            self.alive = bool(text)
-
-
-def research(
-    agent: Client,
-    tag: str,
-    experiments: int | None,
-    headless: bool,
-    started: Callable[[subprocess.Popen[str] | subprocess.Popen[bytes]], None] = lambda process: None,
-) -> bool:
-    """Let the agent work until it is stopped: by STOP, by Ctrl-C, or once `experiments` more are logged.
-
-    Returns whether it came to the end that was asked for. `started` hears of each client that is launched.
-    """
-    watch = Watch(agent.root, tag)
-    goal = watch.decided + experiments if experiments is not None else None
-
-    def reached() -> bool:
-        """Whether it is time to end; asked often, so it looks at files alone."""
-        if goal is not None and watch.decided >= goal:
-            return True
-        return (agent.root / STOP).exists() and not watch.undecided
-
-    try:
-        if headless:
-            return take_turns(agent, watch, reached, started)
-        return open_window(agent, watch, reached, started, endless=goal is None)
-    except KeyboardInterrupt:
-        print()
-        say("stopped")
-        return False
-
-
-def open_window(
-    agent: Client,
-    watch: Watch,
-    reached: Callable[[], bool],
-    started: Callable[[subprocess.Popen[bytes]], None],
-    endless: bool,
-) -> bool:
-    """The client in this terminal until the person leaves it, or the goal is reached."""
-    with terminal_restored():
-        process = agent.window(FIRST_PROMPT)
-        started(process)
-        try:
-            while process.poll() is None and not reached():
-                watch.news()
-                time.sleep(0.5)
-        finally:
-            client.end(process)
-    watch.news()
-    return reached() or (endless and process.returncode == 0)
-
-
-@contextlib.contextmanager
-def terminal_restored() -> Iterator[None]:
-    """Leave the terminal as it was, whatever a client that had to be killed did to it."""
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        yield
-    except BaseException:
-        print(RESTORE_SCREEN, end="", flush=True)
-        raise
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-def take_turns(
-    agent: Client, watch: Watch, reached: Callable[[], bool], started: Callable[[subprocess.Popen[str]], None]
-) -> bool:
-    """Turn after turn without a terminal: a model that ends its turn is told to go on."""
-    screen = Screen()
-    session: str | None = None
-    fruitless = 0
-
-    def enough() -> bool:
-        for line in watch.news():
-            screen.show(line)
-        screen.live(watch.progress())
-        return reached()
-
-    def see(event: client.Event) -> None:
-        line = show.describe(event)
-        if line is not None:
-            screen.show(line)
-
-    while not enough():
-        process = agent.turn(FIRST_PROMPT if session is None else prompt_to_go_on(agent.root), session)
-        started(process)
-        turn = client.follow(process, see, enough)
-        screen.live("")
-        if enough():
-            break
-        session, fruitless = after_turn(turn, session, fruitless, screen)
-        if fruitless >= FRUITLESS_MOST:
-            raise Refused(f"the model did nothing in {fruitless} turns: {turn.error or 'it ends them with words'}")
-        pause(10.0 * fruitless, enough)
-    return True
-
-
-def after_turn(turn: Turn, session: str | None, fruitless: int, screen: Screen) -> tuple[str | None, int]:
-    """The session to go on with (None: a new one) and how many turns in a row have come to nothing."""
-    if turn.tools:
-        return turn.session or session, 0
-    if turn.error:
-        screen.show(Line("problem", turn.error))
-    # A session that does not get on is given up for a fresh one, which finds all it needs in tools/status.py.
-    return (turn.session or session) if fruitless < 1 else None, fruitless + 1
-
-
-def pause(seconds: float, enough: Callable[[], bool]) -> None:
-    """Wait, unless it is time to end."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and not enough():
-        time.sleep(0.5)
-
-
-def prompt_to_go_on(root: Path) -> str:
-    """What a model that ended its turn is told: where the campaign stands, and to go on."""
-    now = situation(root)
-    best = f"The best val_bpb is {now.incumbent.mean:.6f}. " if now.incumbent else ""
-    return (
-        f"Go on: the campaign is not over. State: {now.state.name}. {best}Next: {now.state.next}\n"
-        "Load the skill autoresearch again if it is no longer before you. Nobody is there to answer questions."
-    )
+# What came of it
 
 
 def conclude(root: Path, finished: bool) -> int:
     """Show what came of it. Returns the exit code."""
     now = situation(root)
-    decided = [experiment.last for experiment in now.experiments if experiment.decision is not None]
-    statuses = [run.decision.status for run in decided[1:] if run.decision is not None]
-    print(f"\n{show.summary(statuses)} (campaign {now.branch.tag})")
+    decided = [experiment for experiment in now.experiments if experiment.decision is not None]
+    print(f"\n{show.summary(decided)} (campaign {now.branch.tag})")
     for line in show.table(decided):
         print(line)
     if now.state.name == "running" and now.newest is not None:
         print(f"run {now.newest.last.name} goes on in the background; to end it: scripts/run_experiment.sh --stop")
     return DONE if finished else INTERRUPTED
-
-
-def say(text: str) -> None:
-    print(f"{NAME}: {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -141,6 +141,7 @@ def environment(root: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": search_path(root),
+        "PWD": str(root),  # opencode works there, whatever directory it is started in
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": str(SHELL_MILLISECONDS),
         "AUTORESEARCH_WAIT": str(WAIT_SECONDS),
@@ -149,10 +150,9 @@ def environment(root: Path) -> dict[str, str]:
 
 @dataclass
 class Turn:
-    """What came of a turn: its session, how many tools it used, what went wrong."""
+    """What came of a turn: its session, and what went wrong, if anything."""
 
     session: str | None = None
-    tools: int = 0
     error: str = ""
 
 
@@ -192,7 +192,6 @@ def _take(line: str, turn: Turn, see: Callable[[Event], None]) -> None:
             turn.error = line.strip()
         return
     turn.session = event.get("sessionID") or turn.session
-    turn.tools += kind == "tool_use"
     if kind == "error":
         turn.error = error_text(event)
     see(event)

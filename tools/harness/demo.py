@@ -77,6 +77,8 @@ def build(place: Place) -> dict[str, str]:
     git.run("remote", "remove", "origin")
     git.run("switch", "--quiet", "-c", f"{PREFIX}{TAG}")
     train = place.clone / TRAIN
+    if not train.exists():
+        raise Refused(f"the commit at HEAD has no {TRAIN}, and the demo is a clone of it: commit {TRAIN} first")
     text, before = set_back(train.read_text(encoding="utf-8"), SET_BACK)
     train.write_text(text, encoding="utf-8")
     if before:
@@ -113,6 +115,7 @@ def environment(place: Place, budget: str) -> dict[str, str]:
     keep = {key: value for key, value in client.environment(place.root).items() if not person.match(key)}
     return {
         **keep,
+        "PWD": str(place.clone),
         "HOME": str(place.folder / "home"),
         "AUTORESEARCH_CACHE": str(place.folder / "cache"),
         "AUTORESEARCH_BUDGET": budget,

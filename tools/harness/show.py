@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import campaign, client, curve, record
 from .client import Event
+from .experiment import Experiment
 from .text import printable
 
 WIDTH = 110  # characters of a line
@@ -26,9 +27,14 @@ class Line:
 
     def format(self, now: float, colour: bool) -> str:
         """`08:12:31  edit     train.py  SMALL_DEPTH = 4`"""
-        text = f"{time.strftime('%H:%M:%S', time.localtime(now))}  {self.label:<8} {one_line(self.text)}"[:WIDTH]
+        at = time.strftime("%H:%M:%S", time.localtime(now))
+        text = shorten(f"{at}  {self.label:<8} {one_line(self.text)}")
         code = COLOURS.get(self.label) if colour else None
         return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
+def shorten(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
 def one_line(text: str) -> str:
@@ -111,13 +117,18 @@ class Watch:
             if new_decision and run.decision is not None:
                 self.seen_decisions.add(path.name)
                 score = f"val_bpb {run.decision.val_bpb:.6f}" if run.decision.val_bpb else "no score"
-                lines.append(Line(run.decision.status, f"{run.name}  {score}  {'; '.join(run.decision.reasons)}"))
+                lines.append(Line(run.decision.status, f"{run.request.experiment:04d}  {score}  {'; '.join(run.decision.reasons)}"))
         return lines
 
     @property
     def decided(self) -> int:
         """How many experiments are decided, the baseline among them."""
         return len(self.seen_decisions)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Grows whenever the campaign gets on: a run begun, an experiment decided."""
+        return len(self.seen_runs), len(self.seen_decisions)
 
     @property
     def undecided(self) -> bool:
@@ -140,25 +151,27 @@ class Watch:
 # What came of it
 
 
-def table(runs: Sequence[record.Run]) -> list[str]:
-    """A line an experiment, the baseline first; `change` is against the best before it."""
-    lines = [f"{'run':<5} {'val_bpb':>9} {'change':>9}  {'verdict':<8} what was tried"]
+def table(experiments: Sequence[Experiment], most: int = 20) -> list[str]:
+    """A line for each of the newest experiments; `change` is against the best before it."""
+    lines = []
     best: float | None = None
-    for run in runs:
-        if run.decision is None:
+    for experiment in experiments:
+        decision = experiment.decision
+        if decision is None:
             continue
-        score, status, tried = run.decision.val_bpb, run.decision.status, one_line(run.decision.description)
+        score, tried = decision.val_bpb, one_line(decision.description)
         change = f"{score - best:+.6f}" if score and best else ""
         shown = f"{score:.6f}" if score else "-"
-        lines.append(f"{run.name:<5} {shown:>9} {change:>9}  {status:<8} {tried}"[:WIDTH])
-        if status == "keep" and score:
+        lines.append(shorten(f"{experiment.number:04d} {shown:>10} {change:>10}  {decision.status:<8} {tried}"))
+        if decision.status == "keep" and score:
             best = score
-    return lines
+    left_out = [f"({len(lines) - most} before these are in results.tsv)"] if len(lines) > most else []
+    return [f"{'run':<4} {'val_bpb':>10} {'change':>10}  {'verdict':<8} what was tried", *left_out, *lines[-most:]]
 
 
-def summary(statuses: Iterable[str]) -> str:
-    """`5 experiments: 2 kept, 2 discarded, 1 crashed`"""
-    counted = list(statuses)
+def summary(experiments: Sequence[Experiment]) -> str:
+    """`5 experiments: 2 kept, 2 discarded, 1 crashed`; the baseline is none."""
+    statuses = [e.decision.status for e in experiments if e.decision is not None and not e.is_baseline]
     words = {"keep": "kept", "discard": "discarded", "crash": "crashed"}
-    parts = [f"{counted.count(status)} {word}" for status, word in words.items() if status in counted]
-    return f"{len(counted)} experiment{'s' * (len(counted) != 1)}: {', '.join(parts) or 'none'}"
+    parts = [f"{statuses.count(status)} {word}" for status, word in words.items() if status in statuses]
+    return f"{len(statuses)} experiment{'s' * (len(statuses) != 1)}: {', '.join(parts) or 'none yet'}"
