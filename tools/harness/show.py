@@ -116,8 +116,7 @@ class Watch:
                 lines.append(Line("run", f"{run.name}  {run.request.message}{again}"))
             if new_decision and run.decision is not None:
                 self.seen_decisions.add(path.name)
-                score = f"val_bpb {run.decision.val_bpb:.6f}" if run.decision.val_bpb else "no score"
-                lines.append(Line(run.decision.status, f"{run.request.experiment:04d}  {score}  {'; '.join(run.decision.reasons)}"))
+                lines.append(Line(run.decision.status, verdict(run.request.experiment, run.decision)))
         return lines
 
     @property
@@ -145,6 +144,11 @@ class Watch:
         points = curve.read(run.path / "curve.jsonl")
         what = "scoring" if (run.path / "trained.json").exists() else curve.progress_line(points)
         return f"run {run.name}  {what}"
+
+
+def verdict(experiment: int, decision: record.Decision) -> str:
+    score = f"val_bpb {decision.val_bpb:.6f}" if decision.val_bpb else "no score"
+    return f"{experiment:04d}  {score}  {' '.join(decision.reasons)}"
 
 
 # ---------------------------------------------------------------------------------------------------
