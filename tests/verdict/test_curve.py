@@ -32,7 +32,23 @@ def test_reads_what_was_logged_and_passes_by_the_rest(tmp_path):
     path = tmp_path / "curve.jsonl"
     good = [line(1, 0.1)[:-1] + ', "lr": 0.02}', line(2, 0.2), line(3, 0.3, loss=math.nan)]
     torn = line(4, 0.4)[:-9]
-    path.write_text("\n".join([good[0], "null", "[1]", "nonsense", "{}", good[1], "\x00\x00", good[2], torn]))
+    path.write_text(
+        "\n".join(
+            [
+                good[0],
+                "null",
+                "[1]",
+                "nonsense",
+                "{}",
+                line(-1, 0.1),
+                line(10**400, 0.1),
+                good[1],
+                "\x00\x00",
+                good[2],
+                torn,
+            ]
+        )
+    )
     points = curve.read(path)
     assert [p.step for p in points] == [1, 2, 3]
     assert points[1] == curve.Point(2, 0.2, 20.0, 2000, 4.0)
@@ -73,11 +89,11 @@ def test_compares_only_where_both_have_been():
     assert len(curve.compare(ramp(4), ramp())) == 5  # few, long steps
 
 
+counts = st.integers(0, 10**15)
+
+
 @given(
-    st.lists(
-        st.builds(curve.Point, st.integers(), st.floats(0, 1), st.floats(0, 1e6), st.integers(), st.floats()),
-        max_size=20,
-    )
+    st.lists(st.builds(curve.Point, counts, st.floats(0, 1), st.floats(0, 1e6), counts, st.floats()), max_size=20)
 )
 def test_any_points_can_be_shown(points):
     assert len(curve.compare(points, points[::-1])) <= 5

@@ -57,7 +57,8 @@ def _point(line: str) -> Point | None:
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    return point if math.isfinite(point.progress) and math.isfinite(point.seconds) else None
+    sane = all(0 <= n <= 1e15 for n in (point.step, point.progress, point.seconds, point.tokens))
+    return point if sane else None
 
 
 def loss_at(points: Sequence[Point], share: float) -> float | None:
@@ -67,7 +68,7 @@ def loss_at(points: Sequence[Point], share: float) -> float | None:
     near = [p.loss for p in points if abs(p.progress - share) <= WINDOW]
     if not near:  # few, long steps: the nearest one
         near = [min(points, key=lambda p: abs(p.progress - share)).loss]
-    mean = math.fsum(near) / len(near)
+    mean = sum(near) / len(near)
     return mean if math.isfinite(mean) else None
 
 
