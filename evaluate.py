@@ -86,8 +86,6 @@ def score_rows(host: ModelHost, rows: np.ndarray, token_bytes: np.ndarray) -> Sc
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """-log softmax(logits)[target], nats, fp32 [B, T]: normalized here, whatever the model calls its output."""
-    if not torch.isfinite(logits).all():
-        raise Refused("logits are not finite")
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
     return loss.view_as(targets)
 
@@ -150,7 +148,10 @@ class ModelHost:
         self.ids[: len(ids)].copy_(ids)
         self.channel.send({"rows": len(ids)})
         self._reply()
-        return self.buffer[: len(ids)]
+        logits = self.buffer[: len(ids)]
+        if not torch.isfinite(logits).all():
+            raise Refused("logits are not finite")
+        return logits
 
     def _reply(self) -> dict[str, Any]:
         if not self.channel.waiting(REPLY_SECONDS):

@@ -1,0 +1,117 @@
+"""The run as train.py sees it, driven by trainers of a few lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fixed.conftest import ROOT
+
+TRAINER = """
+import prepare
+import torch
+
+def build_model(config):
+    return torch.nn.Sequential(torch.nn.Embedding(config["vocab"], 8), torch.nn.Linear(8, config["vocab"]))
+
+def main():
+    run = prepare.start_run()
+    config = {"vocab": run.vocab_size}
+    model = build_model(config).to(run.device)
+    optimizer = torch.optim.Adam(model.parameters(), 0.05)
+    x, y = run.dummy_batch(4)
+    assert x.shape == y.shape == (4, run.sequence_length) and x.dtype == torch.int64
+    step = 0
+    for microbatches in run.batches(4, accum=2):
+        for x, y in microbatches:
+            assert (x[:, 0] == run.bos_id).all() and (x[:, 1:] == y[:, :-1]).all()
+            loss = torch.nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
+            (loss / 2).backward()
+        optimizer.step(); optimizer.zero_grad()
+        run.log(step, LOSS, lr=0.05)
+        step += 1
+    assert run.progress == 1.0
+    run.finish(model, config, depth=1, flops_per_token=100.0)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def make_bench(folder: Path, loss: str = "loss") -> Path:
+    for name in ("prepare.py", "evaluate.py", "corpus.py", "feeder.py"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "train.py").write_text(TRAINER.replace("LOSS", loss))
+    return folder
+
+
+def train(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py"], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+def test_a_standalone_run_gives_the_same_digits_twice(tiny, tmp_path):
+    bench = make_bench(tmp_path)
+    runs = [train(bench, AUTORESEARCH_SEED="7") for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
+    scores = [[line for line in run.stdout.splitlines() if line.startswith("val_bpb:")] for run in runs]
+    assert len(scores[0]) == 1 and scores[0] == scores[1]
+    standalone = bench / "runs" / "standalone"
+    curve = [json.loads(line) for line in (standalone / "curve.jsonl").read_text().splitlines()]
+    fed = json.loads((standalone / "feed.json").read_text())
+    assert len(curve) == fed["steps"] == 8 and fed["seed"] == 7
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        ("loss * float('nan') if step == 3 else loss", "loss is nan at step 3"),
+        ("9.0 + step", "diverged by step 7"),
+    ],
+)
+def test_nan_and_divergence_end_the_run_with_one_line(tiny, tmp_path, loss, said):
+    done = train(make_bench(tmp_path, loss=loss), AUTORESEARCH_BUDGET="100000tok")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and said in done.stderr
+    assert "val_bpb" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AUTORESEARCH_PREPARATION", "/nowhere", "no data is prepared in /nowhere"),
+        ("AUTORESEARCH_BUDGET", "soon", "budget 'soon'"),
+        ("AUTORESEARCH_SEED", "lucky", "AUTORESEARCH_SEED='lucky'"),
+    ],
+)
+def test_bad_settings_are_one_line(tiny, tmp_path, name, value, said):
+    done = train(make_bench(tmp_path), **{name: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith("prepare: ") and said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_changing_batch_and_length_on_the_way(tiny, tmp_path):
+    bench = make_bench(tmp_path)
+    program = """
+import prepare
+run = prepare.start_run()
+seen = []
+for B, T, accum in ((2, 16, 1), (4, 32, 2), (3, 32, 1)):
+    for microbatches in run.batches(B, T, accum):
+        seen.append((len(microbatches), *microbatches[0][0].shape, run.tokens))
+        if len(seen) % 3 == 0:
+            break
+assert seen[0] == (1, 2, 16, 32) and seen[3] == (2, 4, 32, 96 + 256), seen
+assert seen[6] == (1, 3, 32, 96 + 768 + 96), seen
+"""
+    (bench / "train.py").write_text(program)
+    done = train(bench)
+    assert done.returncode == 0, done.stderr
