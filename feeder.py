@@ -67,8 +67,11 @@ class TokenStore:
     def load(cls, folder: Path, split: str) -> TokenStore:
         try:
             tokens = np.memmap(folder / f"{split}.tokens", dtype=np.uint16, mode="r")
-            return cls(tokens, np.fromfile(folder / f"{split}.offsets", dtype=np.int64))
-        except (OSError, ValueError):
+            offsets = np.fromfile(folder / f"{split}.offsets", dtype=np.int64)
+            if offsets[-1] != len(tokens):
+                raise ValueError("torn")
+            return cls(tokens, offsets)
+        except (OSError, ValueError, IndexError):
             raise DataError(f"{folder / split}.tokens cannot be read: run prepare.py to make it again") from None
 
 

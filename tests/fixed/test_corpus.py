@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import corpus
 import prepare
-from corpus import SPLITS, Corpus, Tokenizer, open_corpus, read_unit, split_of, train_tokenizer
+from corpus import SPLITS, Corpus, DataError, Tokenizer, open_corpus, read_unit, split_of, train_tokenizer
 from feeder import TokenStore
 from tests.fixed.conftest import ROOT, TINY
 
@@ -162,3 +162,12 @@ def test_token_files_hold_the_documents(tiny, tokenizer):
         assert len(store.offsets) == meta["splits"][split]["documents"] + 1
         assert store.offsets[-1] == len(store.tokens) == meta["splits"][split]["tokens"]
         assert tokenizer.token_bytes()[np.asarray(store.tokens)].sum() == meta["splits"][split]["bytes"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0\0\0\0"])
+def test_damaged_token_files_are_named(tiny, tmp_path, damage):
+    for name in ("train.tokens", "train.offsets"):
+        (tmp_path / name).write_bytes((tiny / name).read_bytes())
+    (tmp_path / "train.tokens").write_bytes(damage)
+    with pytest.raises(DataError, match="run prepare"):
+        TokenStore.load(tmp_path, "train")
