@@ -13,7 +13,7 @@ from .client import Event
 from .experiment import Experiment
 from .text import printable
 
-WIDTH = 110  # characters of a line
+WIDTH = 120  # characters of a line
 LONG = 5.0  # seconds from which a tool call's duration is worth showing
 COLOURS = {"keep": "32", "crash": "31", "problem": "31", "run": "36", "discard": "33"}
 
@@ -61,7 +61,7 @@ def describe(event: Event) -> Line | None:
         return Line("problem", f"{tool} {text}: {state.get('error')}")
     span = state.get("time") or {}
     seconds = (span.get("end", 0) - span.get("start", 0)) / 1000
-    return Line(tool, f"{text}   ({seconds:.0f} s)" if seconds >= LONG else text)
+    return Line(tool, f"({seconds:.0f} s) {text}" if seconds >= LONG else text)
 
 
 def _subject(tool: str, given: Event) -> str:
@@ -113,7 +113,7 @@ class Watch:
             self.seen_runs.add(path.name)
             if new_run:
                 again = " (again, on a new seed)" if run.request.kind == "confirm" else ""
-                lines.append(Line("run", f"{run.name}  {run.request.message}{again}"))
+                lines.append(Line("run", f"{run.name} {run.request.message}{again}"))
             if new_decision and run.decision is not None:
                 self.seen_decisions.add(path.name)
                 lines.append(Line(run.decision.status, verdict(run.request.experiment, run.decision)))
@@ -143,12 +143,12 @@ class Watch:
             return ""
         points = curve.read(run.path / "curve.jsonl")
         what = "scoring" if (run.path / "trained.json").exists() else curve.progress_line(points)
-        return f"run {run.name}  {what}"
+        return f"run {run.name}: {what}"
 
 
 def verdict(experiment: int, decision: record.Decision) -> str:
-    score = f"val_bpb {decision.val_bpb:.6f}" if decision.val_bpb else "no score"
-    return f"{experiment:04d}  {score}  {' '.join(decision.reasons)}"
+    why = decision.reasons[0] if decision.reasons else decision.description
+    return f"{experiment:04d} {why}"
 
 
 # ---------------------------------------------------------------------------------------------------
