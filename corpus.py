@@ -358,6 +358,8 @@ def tokenize(corpus: Corpus, folder: Path) -> dict[str, dict[str, Any]]:
     digests = {split: hashlib.sha256() for split in SPLITS}
     workers = max(1, min(os.cpu_count() or 1, len(corpus.units), 64))
     with contextlib.ExitStack() as stack:
+        for split in SPLITS:  # what a failure leaves half done would only fill the disk
+            stack.callback((folder / f".{split}.tokens").unlink, missing_ok=True)
         files = {split: stack.enter_context((folder / f".{split}.tokens").open("wb")) for split in SPLITS}
         pool = stack.enter_context(
             ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(str(folder / "tokenizer.json"),))
@@ -374,7 +376,7 @@ def tokenize(corpus: Corpus, folder: Path) -> dict[str, dict[str, Any]]:
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
-    for split in SPLITS:
-        (folder / f".{split}.tokens").replace(folder / f"{split}.tokens")
-        write_whole(folder / f"{split}.offsets", np.cumsum([0, *lengths[split]], dtype=np.int64).tobytes())
+        for split in SPLITS:
+            write_whole(folder / f"{split}.offsets", np.cumsum([0, *lengths[split]], dtype=np.int64).tobytes())
+            (folder / f".{split}.tokens").replace(folder / f"{split}.tokens")
     return {split: {**totals[split], "sha256": digests[split].hexdigest()} for split in SPLITS}

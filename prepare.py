@@ -270,7 +270,7 @@ def prepare(profile: Profile, source: str, shards: int) -> Path:
         tokenizer = train_tokenizer(corpus, profile.vocab_size, folder / "tokenizer.json")
         meta_path = folder / "meta.json"
         tokenizer_hash = file_sha256(folder / "tokenizer.json")
-        if not (meta_path.exists() and json.loads(meta_path.read_text())["tokenizer_sha256"] == tokenizer_hash):
+        if not is_complete(folder, tokenizer_hash):
             meta_path.unlink(missing_ok=True)  # what is incomplete must not look complete
             splits = tokenize(corpus, folder)
             check_splits(splits, profile, source)
@@ -287,6 +287,17 @@ def prepare(profile: Profile, source: str, shards: int) -> Path:
             write_whole(meta_path, json.dumps(meta, indent=1))  # last: from here on it is complete
     write_whole(cache_dir() / "current.json", json.dumps({"preparation": str(folder)}))
     return folder
+
+
+def is_complete(folder: Path, tokenizer_hash: str) -> bool:
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        stores = {split: TokenStore.load(folder, split) for split in SPLITS}
+        counts = {split: meta["splits"][split]["tokens"] for split in SPLITS}
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return False
+    whole = all(len(stores[split].tokens) == counts[split] for split in SPLITS)
+    return whole and meta["tokenizer_sha256"] == tokenizer_hash
 
 
 def profile_budget(profile: Profile, kind: str) -> str:

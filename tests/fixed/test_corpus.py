@@ -148,6 +148,9 @@ def test_a_kill_is_mended_and_a_stale_tokenizer_rebuilt(tiny, tmp_path, document
     (folder / ".val.tokens").write_bytes(b"rubbish")
     assert prepare.prepare(TINY, str(source), 1) == folder
     assert {name: (folder / name).read_bytes() for name in whole} == whole
+    (folder / "train.tokens").write_bytes(b"damaged later")
+    prepare.prepare(TINY, str(source), 1)
+    assert {name: (folder / name).read_bytes() for name in whole} == whole
     stored = json.loads((folder / "tokenizer.json").read_text())
     (folder / "tokenizer.json").write_text(json.dumps({**stored, "trained_on": "something else"}))
     capsys.readouterr()
