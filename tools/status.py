@@ -127,7 +127,7 @@ def show(found: dict[str, Any]) -> None:
             f"{depth}{best['num_params_M']} M parameters, {best['peak_memory_mb']:.0f} MB, "
             f"MFU {best['mfu_percent']:.1f} %"
         )
-        print(f"           {best['description']}")
+        print(f"           {best['description'][:100]}")
         print(f"baseline: {first['commit']} val_bpb {first['val_bpb']:.6f}")
     if noise:
         told = f"measured on {noise['runs']} runs" if noise["runs"] else "not measured yet, a prior"

@@ -93,12 +93,12 @@ class Lab:
             pin.write_text(text)
         return lab
 
-    def prepare(self, key: str, **changes: Any) -> Path:
+    def prepare(self, key: str) -> Path:
         """A preparation, and the one in force."""
         data = self.cache / "preparations" / key
         data.mkdir(parents=True, exist_ok=True)
         meta = {"key": key, "profile": "small", "device": "cuda", "budget": "5s", "noise_prior": 0.002}
-        (data / "meta.json").write_text(json.dumps(meta | changes))
+        (data / "meta.json").write_text(json.dumps(meta))
         (self.cache / "current.json").write_text(json.dumps({"preparation": str(data)}))
         return data
 
@@ -141,7 +141,7 @@ class Lab:
         """A command, to its end."""
         process = self.start(*args, **env)
         out, err = process.communicate(timeout=60)
-        assert "Traceback" not in out + err, out + err
+        assert not re.search("^Traceback", out + err, re.MULTILINE), out + err
         return Answer(process.returncode, out, err)
 
     def run(self, *args: str, **env: str) -> Answer:

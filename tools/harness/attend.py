@@ -21,8 +21,6 @@ def wait(path: Path, seconds: float, say: Callable[[str], None]) -> Run | None:
     # A Ctrl-C ends the waiting, and the run goes on.
     with contextlib.suppress(KeyboardInterrupt):
         while time.monotonic() < deadline and record.is_locked(path / "run.lock"):
-            if (path / "record.json").exists():
-                break
             if time.monotonic() >= line_due:
                 say(progress(path))
                 line_due += EVERY

@@ -76,7 +76,7 @@ class Git:
                 env[f"GIT_{who}_NAME"] = os.environ.get(f"GIT_{who}_NAME") or NAME
                 env[f"GIT_{who}_EMAIL"] = os.environ.get(f"GIT_{who}_EMAIL") or EMAIL
         if when is not None:  # the same commit, bit for bit, when it is made again after a kill
-            env["GIT_AUTHOR_DATE"] = env["GIT_COMMITTER_DATE"] = f"{int(when)} +0000"
+            env["GIT_AUTHOR_DATE"] = env["GIT_COMMITTER_DATE"] = f"@{int(when)} +0000"
         return env
 
     def _run(

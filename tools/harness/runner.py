@@ -288,7 +288,9 @@ class Runner:
         """Returns where training went well. Raises Ended, Interrupted."""
         if feeder is None:
             raise Ended("crashed", f"prepare.py --feed did not end within {FEEDER_GRACE:.0f} s of the trainer")
-        if feeder < 0 or (feeder > 0 and (feeder_failed or trainer == 0)):  # else the trainer's end was its end
+        # A trainer that fails by itself ends its feeder well, so where both failed it was the feeder; a trainer
+        # that was killed may have left it in the middle of an answer.
+        if feeder != 0 and (feeder_failed or trainer >= 0):
             self._blame("prepare.py --feed", feeder, self._last_line("runner.log"))
         if trainer != 0:
             if trainer == -signal.SIGKILL and out_of_memory:
