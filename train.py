@@ -1,0 +1,629 @@
+"""Pretrain a small GPT for a fixed budget. This is the one file that an experiment edits.
+
+It reads top to bottom, as a lesson does:
+
+    1. hyperparameters    what to turn first             5. counting FLOPs    what the model costs, honestly
+    2. attention          which kernel, what it sees     6. schedules         functions of progress
+    3. the model          tokens in, logits out          7. the optimizer     Muon for matrices, AdamW for the rest
+    4. the loss           without holding all logits     8. training          the loop
+
+Everything below may be changed: sizes, architecture, optimizer, schedules, the loop itself. Four things tie
+it to the bench. `import prepare` stays the first import. Importing this file does nothing. The batches come
+from `run.batches(...)` until they end, which is when the budget is spent. And `build_model(config)` returns a
+module from token ids [B, T] to logits [B, T, vocab] that never looks ahead: the scorer builds it anew in
+another process, loads the weights that `run.finish` saved, and computes bits per byte itself.
+
+In the line of nanochat and autoresearch (Andrej Karpathy) and of modded-nanogpt (Keller Jordan and others).
+"""
+
+import prepare  # before torch: it settles what torch reads from the environment
+
+# isort: split
+import functools
+import gc
+import math
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+# ---------------------------------------------------------------------------------------------------------
+# 1. Hyperparameters
+#
+# A name without a prefix holds everywhere. FULL_… holds where prepare.py chose the profile `full` (a GPU, five
+# minutes, context 2048), SMALL_… where it chose `small` (a laptop, about a minute, context 256); the first
+# lines of a run's log say which. "mar8" is the best public log of such a search on an H100: branch
+# exp/H100/mar8 of karpathy/autoresearch, 125 experiments, from 0.9979 to 0.9697 bits per byte.
+
+ROPE_BASE = 200_000  # the slowest rotation takes this many tokens a radian; mar8: 10k and 400k are worse
+SOFTCAP = 15.0  # logits are bent into ±15 (Gemma 2); mar8: 13 and 20 are worse
+INIT_SCALE = 0.68  # of the usual 1/sqrt(width), for all that reads the residual stream; mar8
+GATE_CHANNELS = 32  # channels of the residual stream that a value gate reads; mar8: 16 and 48 no better
+X0_INIT = 0.05  # share of the first embedding mixed into every layer at the start; mar8: 0.0 costs 0.004
+ADAM_BETAS = (0.8, 0.95)  # short memories, for a run of few steps; nanochat
+X0_BETAS = (0.96, 0.95)  # for the x0 lambdas, whose gradients are noisier; nanochat
+SCALAR_LR = 0.5  # AdamW, x0 lambdas; the residual lambdas take a hundredth of it; mar8: 0.3 and 0.7 no better
+HEAD_DECAY = 0.01  # AdamW's weight decay of the unembedding; mar8
+EMBEDDING_DECAY = 0.001  # of the token embedding; mar8: makes room for its high learning rate
+VALUE_DECAY = 0.003  # of the value embeddings; mar8: worth 0.0016
+MUON_BETA2 = 0.95  # memory of NorMuon's per-neuron variance; mar8: 0.90 and 0.98 are worse
+MOMENTUM_START = 0.85  # Muon's momentum: short while gradients still turn fast; modded-nanogpt
+MOMENTUM_END = 0.95  # and longer from MOMENTUM_RAMP on; mar8: 0.96 is worse
+COMPILE_ON = ("cuda",)  # device types where torch.compile pays; a short run on a CPU does not win it back
+
+# Profile `full`: one H100, five minutes. AdamW's learning rates are for width 768, see build_optimizer.
+FULL_DEPTH = 9  # layers; mar8: 8 is too shallow, 10 leaves too few steps
+FULL_WIDTH = 640  # channels; mar8's "aspect 57" rounds up to this; 512 scored 0.9771 (issue 243)
+FULL_HEAD_DIM = 128  # channels a head; what FlashAttention is quickest with
+FULL_WINDOW_PATTERN = "SSSSL"  # S: short window, L: whole context; repeated, the last layer is always L; mar8
+FULL_SHORT_WINDOW = 256  # tokens; mar8: a sixth of the context is slower, a tenth worse
+FULL_TOTAL_BATCH = 2**18  # tokens a step; mar8's largest gain: 2**19 leaves too few steps
+FULL_DEVICE_BATCH_SIZE = 128  # rows at once, their gradients added up to TOTAL_BATCH; halve it if memory runs out
+FULL_LOSS_ROWS = 2**14  # tokens whose logits exist at once: half a GiB of float32
+FULL_EMBEDDING_LR = 0.9  # AdamW, token and value embeddings; mar8: 0.8 and 1.0 are worse
+FULL_HEAD_LR = 0.005  # AdamW, unembedding; mar8: 0.004 and 0.006 are worse
+FULL_MATRIX_LR = 0.04  # Muon; mar8: 0.035 and 0.045 are worse
+FULL_MATRIX_DECAY = 0.2  # Muon's weight decay at the start; mar8: 0.15 and 0.25 are worse
+FULL_POLAR_STEPS = 5  # rounds of Muon's orthogonalization; mar8: 4 is worse
+FULL_WARMUP = 0.0  # share of the budget; mar8's "any warm-up hurts" met a bug (12 steps of rate 0): look again
+FULL_WARMDOWN = 0.75  # share of the budget over which the rate falls; mar8: 0.7 and 0.8 are worse
+FULL_FINAL_LR = 0.05  # where it ends, as a share of its height; mar8: 0.03 and 0.1 are no better
+FULL_MOMENTUM_RAMP = 0.1  # share of the budget; about mar8's 200 steps
+
+# Profile `small`: two CPU cores, about a minute of both. Values found with the embedded corpus.
+SMALL_DEPTH = 2
+SMALL_WIDTH = 128
+SMALL_HEAD_DIM = 64
+SMALL_WINDOW_PATTERN = "SL"
+SMALL_SHORT_WINDOW = 64
+SMALL_TOTAL_BATCH = 2**10
+SMALL_DEVICE_BATCH_SIZE = 4
+SMALL_LOSS_ROWS = 2**8
+SMALL_EMBEDDING_LR = 0.3
+SMALL_HEAD_LR = 0.005
+SMALL_MATRIX_LR = 0.04
+SMALL_MATRIX_DECAY = 0.1
+SMALL_POLAR_STEPS = 5
+SMALL_WARMUP = 0.02
+SMALL_WARMDOWN = 0.6
+SMALL_FINAL_LR = 0.05
+SMALL_MOMENTUM_RAMP = 0.3
+
+
+def hyperparameters(profile: str) -> SimpleNamespace:
+    """The constants of one profile under their bare names: in `full`, `.DEPTH` is FULL_DEPTH."""
+    prefix = profile.upper() + "_"
+    chosen = {name: value for name, value in globals().items() if name.startswith(prefix)}
+    return SimpleNamespace(**{name.removeprefix(prefix): value for name, value in chosen.items()})
+
+
+# ---------------------------------------------------------------------------------------------------------
+# 2. Attention
+#
+# A token may look at itself and at the window - 1 tokens before it. Most layers get a short window: nearby
+# words carry most of what the next one depends on, and a short window is cheaper. A few layers see it all.
+
+
+@functools.cache
+def flash_attention() -> Any:
+    """FlashAttention 3's interface, or None. Asked for once: the files' hash is checked before they are loaded."""
+    return prepare.flash_attention()
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    """The kernel for this device, one of fa3, flex, sdpa, and the reason in words."""
+    if device.type != "cuda":
+        return "sdpa", f"PyTorch's own kernel is the quickest on {device.type}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability[0] == 9 and dtype == torch.bfloat16 and flash_attention() is not None:
+        return "fa3", "a Hopper GPU, and FlashAttention 3 is at hand"
+    why = "FlashAttention 3 was not fetched" if capability[0] == 9 else "FlashAttention 3 is for Hopper GPUs"
+    if capability >= (8, 0) and "cuda" in COMPILE_ON:
+        return "flex", f"{why}; compiled, flex_attention skips what lies outside a window"
+    return "sdpa", f"{why}, and flex_attention needs torch.compile and an Ampere GPU or newer"
+
+
+class WindowedAttention(nn.Module):
+    """softmax(q·k) v over a causal window: the one place that knows the kernels."""
+
+    def __init__(self, window: int, context: int, kind: str) -> None:
+        super().__init__()
+        self.window, self.context = window, context
+        self.flash = flash_attention() if kind == "fa3" else None
+        self.block_mask: Any = None
+        ago = torch.arange(context)[:, None] - torch.arange(context)  # [query, key], in tokens
+        self.mask: Tensor
+        self.register_buffer("mask", (ago >= 0) & (ago < window), persistent=False)
+
+    def use_flex(self, device: torch.device) -> None:
+        """flex_attention (PyTorch) must know in advance which blocks of keys it can skip."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return (query >= key) & (query - key < self.window)
+
+        self.block_mask = create_block_mask(visible, None, None, self.context, self.context, device)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k, v and the result: [B, T, heads, head_dim]."""
+        T = q.size(1)
+        if self.flash is not None and q.is_cuda:
+            before = -1 if self.window >= T else self.window - 1  # FA3 does not count the token itself
+            y: Tensor = self.flash.flash_attn_func(q, k, v, causal=True, window_size=(before, 0))
+            return y
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # [B, heads, T, head_dim]
+        if self.window >= T:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        elif self.block_mask is not None and self.context == T and torch.compiler.is_compiling():
+            from torch.nn.attention.flex_attention import flex_attention
+
+            y = flex_attention(q, k, v, block_mask=self.block_mask)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask[:T, :T])
+        return y.transpose(1, 2)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# 3. The model
+#
+# A pre-norm Transformer decoder. Weights are kept in float32, where small updates are not rounded away; the
+# embedding casts to the compute type once, and from there every Linear follows its input. No autocast.
+
+
+def norm(x: Tensor) -> Tensor:
+    """RMS norm over the last dimension, without a learned gain: the next matrix can scale as it likes."""
+    return F.rms_norm(x, (x.size(-1),))
+
+
+class Linear(nn.Linear):
+    """A matrix without bias that multiplies in the type of its input, whatever type it is stored in."""
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__(fan_in, fan_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+def rotary_angles(context: int, head_dim: int) -> Tensor:
+    """Angles [context, head_dim/2] of RoPE (arXiv 2104.09864): position times frequencies from 1 to 1/base."""
+    frequency = ROPE_BASE ** -torch.linspace(0, 1, head_dim // 2 + 1)[:-1]
+    return torch.outer(torch.arange(context, dtype=torch.float32), frequency)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair of channels by its angle, so that q·k depends on the distance alone. [B, T, heads, D]."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with QK norm, and on alternating layers a value embedding.
+
+    The value embedding is a second lookup by token id, added to v through a gate per head: what a token *is*
+    reaches deep layers without passing through the residual stream (ResFormer, arXiv 2410.17897;
+    modded-nanogpt). It costs memory but hardly any FLOPs.
+    """
+
+    def __init__(self, config: dict[str, Any], layer: int) -> None:
+        super().__init__()
+        width, self.head_dim = config["width"], config["head_dim"]
+        self.q, self.k, self.v = Linear(width, width), Linear(width, width), Linear(width, width)
+        self.out = Linear(width, width)
+        self.attend = WindowedAttention(config["windows"][layer], config["sequence_length"], config["attention"])
+        has_values = (config["depth"] - 1 - layer) % 2 == 0  # every other layer, the last one among them
+        self.values = nn.Embedding(config["vocab_size"], width) if has_values else None
+        self.gate = Linear(GATE_CHANNELS, width // self.head_dim) if has_values else None
+
+    def forward(self, x: Tensor, tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        heads = (*x.shape[:2], -1, self.head_dim)  # [B, T, heads, head_dim]
+        q, k, v = self.q(x).view(heads), self.k(x).view(heads), self.v(x).view(heads)
+        if self.values is not None and self.gate is not None:
+            gate = 2 * torch.sigmoid(self.gate(x[..., :GATE_CHANNELS]))  # [B, T, heads], 1 at the start
+            v = v + gate.unsqueeze(-1) * self.values(tokens).to(x.dtype).view(heads)
+        q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))  # QK norm bounds the scores: no blow-ups
+        y: Tensor = self.out(self.attend(q, k, v).reshape(x.shape))
+        return y
+
+
+class MLP(nn.Module):
+    """Two matrices with ReLU² between (Primer, arXiv 2109.08668): as good as gated units, and cheaper."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.up, self.down = Linear(width, 4 * width), Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.down(F.relu(self.up(x)).square())
+        return y
+
+
+class Block(nn.Module):
+    """One layer: mix between positions, then think at each."""
+
+    def __init__(self, config: dict[str, Any], layer: int) -> None:
+        super().__init__()
+        self.attention, self.mlp = Attention(config, layer), MLP(config["width"])
+
+    def forward(self, x: Tensor, tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.attention(norm(x), tokens, cos, sin)
+        x = x + self.mlp(norm(x))
+        return x
+
+
+class GPT(nn.Module):
+    """Token ids [B, T] to logits [B, T, vocab]."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.config, self.dtype = config, getattr(torch, config["dtype"])
+        vocab, width, depth = config["vocab_size"], config["width"], config["depth"]
+        self.embedding = nn.Embedding(vocab, width)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))
+        self.head = Linear(width, vocab)  # not the embedding again: it wants other learning rates
+        # Per layer, how much of the stream to carry on, and how much of the first embedding to mix back in
+        # (modded-nanogpt): a deep layer keeps sight of the words themselves.
+        self.residual_lambdas = nn.Parameter(torch.ones(depth))
+        self.x0_lambdas = nn.Parameter(torch.full((depth,), X0_INIT))
+        angles = rotary_angles(config["sequence_length"], config["head_dim"])[:, None, :]  # [T, 1, head_dim/2]
+        self.cos: Tensor
+        self.sin: Tensor
+        self.register_buffer("cos", angles.cos().to(self.dtype), persistent=False)
+        self.register_buffer("sin", angles.sin().to(self.dtype), persistent=False)
+        self.initialize()
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """What writes to the residual stream starts at zero, so that each layer begins as the identity."""
+        bound = INIT_SCALE * math.sqrt(3 / self.config["width"])  # uniform: no outliers; std scale/sqrt(width)
+        for name, weight in self.named_parameters():
+            if name == "embedding.weight":
+                nn.init.normal_(weight)
+            elif name == "head.weight":
+                nn.init.normal_(weight, std=0.001)  # nearly even odds: the loss starts at ln(vocab)
+            elif name.endswith(("out.weight", "down.weight", "gate.weight")):
+                nn.init.zeros_(weight)
+            elif weight.ndim == 2:
+                nn.init.uniform_(weight, -bound, bound)
+
+    def trunk(self, tokens: Tensor) -> Tensor:
+        """All but the head: [B, T] to [B, T, width]."""
+        cos, sin = self.cos[: tokens.size(1)], self.sin[: tokens.size(1)]
+        x = x0 = norm(self.embedding(tokens).to(self.dtype))
+        for i, block in enumerate(self.blocks):
+            x = block(self.residual_lambdas[i] * x + self.x0_lambdas[i] * x0, tokens, cos, sin)
+        return norm(x)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return SOFTCAP * torch.tanh(self.head(self.trunk(tokens)).float() / SOFTCAP)
+
+
+def build_model(config: dict[str, Any]) -> GPT:
+    """The model that `config` (plain JSON, see model_config) describes, newly initialized, on the CPU."""
+    return GPT(config)
+
+
+def layer_windows(pattern: str, depth: int, short: int, context: int) -> list[int]:
+    """Tokens that each layer sees, the present one counted: the pattern repeated, the last layer full."""
+    windows = [context if pattern[i % len(pattern)] == "L" else min(short, context) for i in range(depth)]
+    return [*windows[:-1], context]
+
+
+def model_config(hp: SimpleNamespace, vocab: int, context: int, dtype: torch.dtype, kind: str) -> dict[str, Any]:
+    """All that build_model must be told to make this model again; `kind` names the attention kernel."""
+    return {
+        "vocab_size": vocab,
+        "sequence_length": context,
+        "depth": hp.DEPTH,
+        "width": hp.WIDTH,
+        "head_dim": hp.HEAD_DIM,
+        "windows": layer_windows(hp.WINDOW_PATTERN, hp.DEPTH, hp.SHORT_WINDOW, context),
+        "dtype": str(dtype).removeprefix("torch."),
+        "attention": kind,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------
+# 4. The loss
+#
+# Logits are the largest thing in a small model: 262,144 tokens times a vocabulary of 8,192 in float32 are
+# 8.6 GB. So they are made for some tokens at a time and turned into gradients while they are still there; only
+# those survive, and the backward pass has nothing left to do but scale (as Liger Kernel does, arXiv 2410.10989).
+
+
+class HeadLoss(torch.autograd.Function):
+    """Mean cross-entropy (nats) of softcapped logits: hidden [N, width], weight [vocab, width], targets [N]."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int) -> Tensor:
+        matrix = weight.to(hidden.dtype)
+        d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        total = torch.zeros((), device=hidden.device)
+        for start in range(0, hidden.size(0), rows):
+            h, target = hidden[start : start + rows], targets[start : start + rows, None]
+            bent = torch.tanh((h / SOFTCAP @ matrix.T).float())  # [rows, vocab], in (-1, 1)
+            log_p = torch.log_softmax(SOFTCAP * bent, dim=1)
+            loss = -log_p.gather(1, target)  # [rows, 1]
+            # d loss / d logit is p, less 1 at the target; through the tanh comes 1 - tanh² of it.
+            d_logits = torch.ops.aten.tanh_backward(log_p.exp(), bent).to(h.dtype)
+            d_target = torch.expm1(-loss) * (1 - bent.gather(1, target).square())
+            d_logits.scatter_(1, target, d_target.to(h.dtype))
+            d_hidden[start : start + rows] = d_logits @ matrix
+            d_weight += d_logits.T @ h
+            total += loss.sum()
+        ctx.save_for_backward(d_hidden, d_weight)
+        return total / hidden.size(0)
+
+    @staticmethod
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        d_hidden, d_weight = ctx.saved_tensors
+        scale = d_loss / d_hidden.size(0)
+        return d_hidden * scale.to(d_hidden.dtype), d_weight * scale, None, None
+
+
+def training_loss(model: GPT, tokens: Tensor, targets: Tensor, rows: int) -> Tensor:
+    """Mean nats a token on tokens [B, T], with the logits of `rows` tokens at a time."""
+    hidden = model.trunk(tokens).flatten(0, 1)
+    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)  # type: ignore[no-any-return, no-untyped-call]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# 5. Counting FLOPs
+
+
+def flops_per_token(model: GPT) -> float:
+    """Floating-point operations that training spends on one token, forward and backward.
+
+    A weight of a matrix is multiplied and added once forward (2) and twice backward (4): 6 for each.
+    Embeddings are lookups and count nothing. Attention forms q·k and sums over v: 2 + 2 operations per key
+    and channel forward, twice that backward: 12 · width · (mean number of keys that a token sees). With
+    window w in context T, token t sees min(t, w) keys, so that mean is (w (w + 1) / 2 + (T - w) w) / T: what
+    the mask hides is not counted. Norms, softmax and activations are left out, as is usual.
+    MFU is this, times tokens a second, over the device's peak.
+    """
+    T = model.config["sequence_length"]
+    matrices = sum(module.weight.numel() for module in model.modules() if isinstance(module, Linear))
+    keys = sum((w * (w + 1) / 2 + (T - w) * w) / T for w in model.config["windows"])
+    return float(6 * matrices + 12 * model.config["width"] * keys)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# 6. Schedules
+#
+# Functions of progress, the share of the budget that is spent, 0 to 1: so they fit a slower machine as well.
+
+
+def learning_rate_scale(progress: float, warmup: float, warmdown: float, final: float) -> float:
+    """A trapezoid: from a tenth up to 1 over `warmup`, flat, down to `final` over `warmdown`. Never zero."""
+    rising = 0.1 + 0.9 * progress / warmup if progress < warmup else 1.0
+    falling = final + (1 - final) * (1 - progress) / warmdown if progress > 1 - warmdown else 1.0
+    return min(rising, falling)
+
+
+def momentum_at(progress: float, ramp: float) -> float:
+    """Muon's momentum, from MOMENTUM_START to MOMENTUM_END over the first `ramp` of the budget."""
+    share = min(progress / ramp, 1.0) if ramp > 0 else 1.0
+    return MOMENTUM_START + share * (MOMENTUM_END - MOMENTUM_START)
+
+
+def decay_scale(progress: float) -> float:
+    """Muon's weight decay fades, so that the last steps settle instead of pulling back; mar8."""
+    return 1 - progress
+
+
+# ---------------------------------------------------------------------------------------------------------
+# 7. The optimizer
+#
+# AdamW divides each number's step by its own recent size: right for embeddings and scalars, where each number
+# stands for itself. A matrix is more than its numbers: Muon (kellerjordan.github.io/posts/muon) replaces the
+# momentum by the nearest orthogonal matrix, so that every direction moves by the same amount, rare ones too.
+
+# Polar Express (arXiv 2505.16932): each round applies a·x + b·x³ + c·x⁵ to all singular values at once, with
+# the coefficients that bring what may lie anywhere in (0, 1] near to 1 in the fewest rounds.
+POLAR_EXPRESS = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
+
+
+def orthogonalize(g: Tensor, rounds: int, dtype: torch.dtype) -> Tensor:
+    """Matrices [n, rows, columns] with their singular values brought near 1, by matrix products alone."""
+    tall = g.size(-2) > g.size(-1)
+    x: Tensor = (g.mT if tall else g).to(dtype)  # wide, so that x xᵀ is the smaller product
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)  # no singular value exceeds this norm
+    for a, b, c in POLAR_EXPRESS[:rounds]:
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return (x.mT if tall else x).float()
+
+
+Scalar = float | Tensor  # a 0-d tensor where compiled code must not be built anew for each value
+
+
+class Stack(NamedTuple):
+    """Parameters of one shape as one tensor [n, *shape], with their gradients and state. All float32."""
+
+    value: Tensor
+    grad: Tensor
+    mean: Tensor  # of the gradients, running
+    power: Tensor  # of their squares, running; Muon keeps one number a neuron
+
+
+def muon_update(s: Stack, lr: Scalar, decay: Scalar, momentum: Scalar, rounds: int, dtype: torch.dtype) -> None:
+    """One step of Muon for a stack of matrices [n, rows, columns], in place."""
+    s.mean.lerp_(s.grad, 1 - momentum)
+    update = orthogonalize(s.grad.lerp(s.mean, momentum), rounds, dtype)  # Nesterov: look one step ahead
+    # NorMuon (arXiv 2510.05491): even out the neurons, keep the size of the whole.
+    square = update.square().mean(dim=neuron_axis(s.value), keepdim=True)
+    s.power.lerp_(square, 1 - MUON_BETA2)
+    even = s.power.clamp_min(1e-10).rsqrt()
+    before, after = (x.sum(dim=(-2, -1), keepdim=True) for x in (square, square * even.square()))
+    update = update * (even * (before / after.clamp_min(1e-10)).sqrt())
+    # Cautious weight decay (arXiv 2510.12402): only where it pulls the same way as the update.
+    lr = lr * max(1.0, s.value.size(-2) / s.value.size(-1)) ** 0.5  # a tall matrix may move further
+    s.value.sub_(lr * (update + decay * s.value * (update * s.value >= 0)))
+
+
+def adamw_update(s: Stack, lr: Scalar, decay: Scalar, step: Scalar, betas: tuple[float, float]) -> None:
+    """One step of AdamW (arXiv 1711.05101) for a stack of any shape, in place."""
+    s.mean.lerp_(s.grad, 1 - betas[0])
+    s.power.mul_(betas[1]).addcmul_(s.grad, s.grad, value=1 - betas[1])
+    rate = lr * (1 - betas[1] ** step) ** 0.5 / (1 - betas[0] ** step)  # both averages began at zero
+    s.value.mul_(1 - lr * decay).addcdiv_(s.mean * -rate, s.power.sqrt().add_(1e-10))
+
+
+def neuron_axis(matrices: Tensor) -> int:
+    """The axis to average over, so that one number is left for each row or column, whichever are more."""
+    return -1 if matrices.size(-2) >= matrices.size(-1) else -2
+
+
+class Group:
+    """Parameters of one shape and one rule, "muon" or "adamw". Each becomes a view into the group's stack.
+
+    The backward pass adds into the stack of gradients, and a step is one call on whole stacks: nothing is
+    ever gathered or copied back.
+    """
+
+    def __init__(self, rule: str, parameters: list[Tensor], lr: float, decay: float = 0.0) -> None:
+        self.rule, self.lr, self.decay, self.betas = rule, lr, decay, ADAM_BETAS
+        value = torch.stack([p.detach() for p in parameters])
+        power = value if rule == "adamw" else value.mean(neuron_axis(value), keepdim=True)
+        self.stack = Stack(value, torch.zeros_like(value), torch.zeros_like(value), torch.zeros_like(power))
+        for i, p in enumerate(parameters):
+            p.data, p.grad = value[i], self.stack.grad[i]
+
+
+class MuonAdamW:
+    """Steps a list of groups. Everything is float32 but the orthogonalization, which runs in `dtype`."""
+
+    def __init__(self, groups: list[Group], rounds: int, dtype: torch.dtype) -> None:
+        self.groups, self.rounds, self.dtype, self.steps = groups, rounds, dtype, 0
+        self.muon, self.adamw = muon_update, adamw_update
+        self.scalar: Callable[[float], Scalar] = float
+
+    def compile(self) -> None:
+        """Fuse each update into a few kernels."""
+        self.muon, self.adamw = (torch.compile(f, dynamic=False) for f in (muon_update, adamw_update))
+        self.scalar = torch.tensor
+
+    def zero_grad(self) -> None:
+        for group in self.groups:
+            group.stack.grad.zero_()
+
+    @torch.no_grad()
+    def step(self, lr_scale: float, momentum: float, decay_scale: float) -> None:
+        self.steps += 1
+        for g in self.groups:
+            lr = self.scalar(g.lr * lr_scale)
+            if g.rule == "muon":
+                decay = self.scalar(g.decay * decay_scale)
+                self.muon(g.stack, lr, decay, self.scalar(momentum), self.rounds, self.dtype)
+            else:
+                self.adamw(g.stack, lr, self.scalar(g.decay), self.scalar(self.steps), g.betas)
+
+
+def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> MuonAdamW:
+    """Each parameter into its group. Takes hold of the parameters: move the model to its device before."""
+    adam_scale = (model.config["width"] / 768) ** -0.5  # nanochat: AdamW's rates, tuned at 768, fall with width
+    embedding_lr, head_lr = hp.EMBEDDING_LR * adam_scale, hp.HEAD_LR * adam_scale
+    inside = dict(model.blocks.named_parameters())
+    matrices = [p for name, p in inside.items() if "values" not in name]
+    groups = [
+        Group("adamw", [model.embedding.weight], embedding_lr, EMBEDDING_DECAY),
+        Group("adamw", [p for name, p in inside.items() if "values" in name], embedding_lr, VALUE_DECAY),
+        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),
+        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),
+        Group("adamw", [model.x0_lambdas], SCALAR_LR),
+    ]
+    groups[-1].betas = X0_BETAS
+    for shape in sorted({p.shape for p in matrices}):
+        groups.append(Group("muon", [p for p in matrices if p.shape == shape], hp.MATRIX_LR, hp.MATRIX_DECAY))
+    return MuonAdamW(groups, hp.POLAR_STEPS, dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# 8. Training
+
+
+def warm_up(loss_of: Callable[[Tensor, Tensor], Tensor], optimizer: MuonAdamW, x: Tensor, y: Tensor) -> None:
+    """A whole step on made-up data that changes nothing: what is slow the first time is over before the clock."""
+    loss_of(x, y).backward()  # type: ignore[no-untyped-call]
+    optimizer.zero_grad()
+    optimizer.step(lr_scale=0.0, momentum=0.0, decay_scale=0.0)
+    optimizer.steps = 0
+    if x.is_cuda:
+        torch.cuda.synchronize()
+
+
+def train(run: Any, hp: SimpleNamespace) -> None:
+    """Build, warm up, and step through the batches until the budget is spent."""
+    rows, T = hp.DEVICE_BATCH_SIZE, run.sequence_length
+    accum = hp.TOTAL_BATCH // (rows * T)
+    if accum * rows * T != hp.TOTAL_BATCH:
+        sys.exit(f"train: TOTAL_BATCH {hp.TOTAL_BATCH} is no multiple of {rows} rows of {T} tokens")
+    kind, why = choose_attention(run.device, run.compute_dtype)
+    print(f"train: attention {kind}: {why}")
+    config = model_config(hp, run.vocab_size, T, run.compute_dtype, kind)
+    model = build_model(config).to(run.device)
+    optimizer = build_optimizer(model, hp, run.compute_dtype)
+    flops, size = flops_per_token(model), sum(p.numel() for p in model.parameters())
+    print(f"train: {size / 1e6:.1f}M parameters, {flops / 1e6:.1f}M FLOPs a token, {accum} × {rows} rows a step")
+
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        return training_loss(model, x, y, hp.LOSS_ROWS)
+
+    step_loss, dummy = loss_of, run.dummy_batch(rows)
+    if run.device.type in COMPILE_ON:
+        try:
+            for module in model.modules():
+                if kind == "flex" and isinstance(module, WindowedAttention):
+                    module.use_flex(run.device)
+            step_loss = torch.compile(loss_of, dynamic=False)
+            optimizer.compile()
+            warm_up(step_loss, optimizer, *dummy)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            print(f"train: torch.compile gave up, going on without it: {str(error).strip().splitlines()[0]}")
+            step_loss, optimizer = loss_of, build_optimizer(model, hp, run.compute_dtype)
+    warm_up(step_loss, optimizer, *dummy)
+    gc.collect()  # what exists by now stays: freeze it, or Python walks through it again and again, 0.5 s a time
+    gc.freeze()
+    gc.disable()
+
+    for step, microbatches in enumerate(run.batches(rows, accum=accum)):
+        lr_scale = learning_rate_scale(run.progress, hp.WARMUP, hp.WARMDOWN, hp.FINAL_LR)
+        mean_loss = torch.zeros((), device=run.device)
+        for x, y in microbatches:
+            loss = step_loss(x, y) / accum
+            loss.backward()
+            mean_loss += loss.detach()
+        optimizer.step(lr_scale, momentum_at(run.progress, hp.MOMENTUM_RAMP), decay_scale(run.progress))
+        optimizer.zero_grad()
+        mfu = {"mfu": 100 * flops * run.tokens_per_second / run.peak_flops} if run.peak_flops else {}
+        run.log(step, mean_loss, lr=lr_scale, **mfu)  # the tensor: to ask for its value would wait for the device
+    run.finish(model, config, flops_per_token=flops, depth=hp.DEPTH)
+
+
+def main() -> None:
+    run = prepare.start_run()
+    hp = hyperparameters(run.profile)
+    try:
+        train(run, hp)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator raises a plain one
+        if not any(words in str(error) for words in ("out of memory", "can't allocate memory")):
+            raise
+        name = f"{run.profile.upper()}_DEVICE_BATCH_SIZE"
+        sys.exit(f"train: out of memory at B={hp.DEVICE_BATCH_SIZE}: lower {name}")
+
+
+if __name__ == "__main__":
+    main()
