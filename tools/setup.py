@@ -1,21 +1,12 @@
 #!/usr/bin/env python3
-"""Make this checkout ready to work: the training environment, the opencode client, prepared data.
+"""Make this checkout ready: the training environment, the opencode client, prepared data. Quick the second time.
 
-Safe to run again: what is there is left alone, so a second call takes less than two seconds.
-Installs into .venv and .tools of this checkout and nowhere else; downloads are kept in the usual
-caches (~/.cache/uv, ~/.npm, and ~/.cache/autoresearch for data). Keeps a log in .tools/setup.log.
-
-examples:
-  scripts/setup.sh                    everything; data of the profile that fits this machine
-  scripts/setup.sh --profile small    and prepare the small profile
-  scripts/setup.sh --no-client        without opencode and ripgrep, to train by hand
-
-exit codes: 0 ready, 2 something is missing (said in one line, with what to do)
+Installs into .venv and .tools of this checkout and nowhere else. Downloads stay in the usual caches: ~/.cache/uv,
+~/.npm, and ~/.cache/autoresearch for data. Keeps a log in .tools/setup.log.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import importlib.util
@@ -32,9 +23,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from harness import client
+from harness import Refused, client
+from harness.command import DONE, ROOT, Parser, main
 
-ROOT = Path(__file__).resolve().parent.parent
+NAME = "setup"
+EXAMPLES = """\
+  scripts/setup.sh                    everything; data of the profile that fits this machine
+  scripts/setup.sh --profile small    and prepare the small profile
+  scripts/setup.sh --no-client        without opencode and ripgrep, to train by hand"""
 TOOLS = client.tools_dir(ROOT)
 LOG = TOOLS / "setup.log"
 PYTHON = ROOT / ".venv" / "bin" / "python"
@@ -53,18 +49,17 @@ FULL_DISK = re.compile(r"no space left|ENOSPC|disk quota", re.IGNORECASE)
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-class SetupError(Exception):
-    """What is wrong and what to do, in one line; `detail` is what the failing command said last."""
+class SetupError(Refused):
+    """Something could not be made; `detail` is what the failing command said last."""
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="setup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def body(argv: Sequence[str] | None = None) -> int:
+    """The whole command; start.sh calls it with arguments of its own. Raises SetupError."""
+    parser = Parser("scripts/setup.sh", __doc__ or "", EXAMPLES)
     parser.add_argument("--no-client", action="store_true", help="leave out opencode and ripgrep")
     parser.add_argument("--no-data", action="store_true", help="leave out the data")
     parser.add_argument("--profile", choices=("full", "small", "auto"), help="prepare this profile's data")
@@ -76,16 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                 with_client=not options.no_client, with_data=not options.no_data, profile=options.profile
             )
     except SetupError as error:
-        print(f"setup: {error}", file=sys.stderr)
         for line in error.detail.splitlines():
             print(f"  | {line}", file=sys.stderr)
-        return 2
+        raise
     except KeyboardInterrupt:
-        print("\nsetup: stopped; what is done stays: scripts/setup.sh goes on from there", file=sys.stderr)
-        return 130
+        print(f"\n{NAME}: stopped; what is done stays: scripts/setup.sh goes on from there", file=sys.stderr)
+        raise
     if made or argv is None:  # nothing to say where start.sh asks and all was there
-        print(f"setup: ready ({time.monotonic() - started:.1f} s)", flush=True)
-    return 0
+        say(f"ready ({time.monotonic() - started:.1f} s)")
+    return DONE
 
 
 def set_up(*, with_client: bool = True, with_data: bool = True, profile: str | None = None) -> bool:
@@ -297,7 +291,7 @@ def prepare_data(profile: str | None) -> bool:
 
 
 def say(text: str, end: str = "\n") -> None:
-    print(f"setup: {text}", end=end, flush=True)
+    print(f"{NAME}: {text}", end=end, flush=True)
 
 
 @contextmanager
@@ -350,7 +344,7 @@ def advice(said: str) -> str:
         return "the disk is full: make room and run scripts/setup.sh again"
     if NETWORK.search(said):
         return "no network, or a package index out of reach: connect and run scripts/setup.sh again"
-    return "failed; its last words are below; mend that and run scripts/setup.sh again"
+    return "failed; its last words are above; mend that and run scripts/setup.sh again"
 
 
 def runs(*command: str | Path, environ: Mapping[str, str] | None = None) -> bool:
@@ -381,4 +375,4 @@ def subprocess_output(command: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(NAME, body, sys.argv)

@@ -19,7 +19,7 @@ from types import FrameType
 import setup
 from harness import Refused, campaign, client, demo, preparation, show
 from harness import branch as git_branch
-from harness.branch import PREFIX, TRAIN, Git
+from harness.branch import PREFIX, STEERING, TRAIN, Git
 from harness.client import Client
 from harness.command import DONE, ROOT, Parser, main
 from harness.research import STOP, baseline, research, say, situation
@@ -33,7 +33,7 @@ EXAMPLES = """\
   scripts/start.sh --demo                   watch it work: no key, no GPU, a clone of its own in .demo/
 
 Stop: Ctrl-C ends it now, `touch STOP` once the experiment in hand is logged. Nothing is lost either way."""
-INTERRUPTED = 130
+INTERRUPTED = 130  # as a shell says it
 TAG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,60}[A-Za-z0-9_-])?")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -98,9 +98,7 @@ def run_campaign(given: Options) -> int:
     """Everything from a bare checkout to research that goes on until it is stopped."""
     plan = choose_tag(given.tag, checked_out(ROOT), tags_of_branches(ROOT), tags_of_campaigns(ROOT), date_tag())
     check_plan(plan, given)
-    status = setup.main(["--profile", given.profile] if given.profile else [])
-    if status != DONE:
-        return status
+    setup.body(["--profile", given.profile] if given.profile else [])
     environ = client.environment(ROOT)
     if given.budget:
         environ["AUTORESEARCH_BUDGET"] = given.budget
@@ -197,18 +195,22 @@ def check_plan(plan: Plan, given: Options) -> None:
                 f"--{name} out, or begin another campaign: scripts/start.sh TAG --{name} {wanted}"
             )
     changed = set(git_branch.changed_files(git))
+    for name in sorted(changed - {TRAIN, STEERING}):
+        raise Refused(
+            f"{name} has uncommitted changes, and an experiment changes {TRAIN} alone: commit them "
+            f"(git commit -- {name}), or set them aside (git stash push -- {name})"
+        )
     if pinned is None and TRAIN in changed:
         raise Refused(
             f"{TRAIN} has uncommitted changes, and a campaign begins with it as it is committed: commit them "
-            f"(git commit {TRAIN}), or set them aside (git stash)"
+            f"(git commit -- {TRAIN}), or set them aside (git stash push -- {TRAIN})"
         )
     if not plan.new and checked_out(ROOT) != plan.tag:
         differing = git.run("diff", "--name-only", "-z", "HEAD", f"{PREFIX}{plan.tag}")
-        clash = sorted(changed & set(differing.decode("utf-8", "surrogateescape").split("\0")))
-        if clash:
+        for name in sorted(changed & set(differing.decode("utf-8", "surrogateescape").split("\0"))):
             raise Refused(
-                f"{clash[0]} has uncommitted changes and differs on the branch {PREFIX}{plan.tag}: commit them or "
-                "git stash first"
+                f"{name} has uncommitted changes and differs on the branch {PREFIX}{plan.tag}: commit them, or set "
+                f"them aside (git stash push -- {name})"
             )
 
 
@@ -254,9 +256,7 @@ def check_model(agent: Client) -> None:
 def run_demo(given: Options) -> int:
     """A short campaign of the embedded researcher, in a clone of its own, with the real client."""
     checked_out(ROOT)  # a git repository at least
-    status = setup.main(["--no-data"])
-    if status != DONE:
-        return status
+    setup.body(["--no-data"])
     place = demo.Place(ROOT)
     experiments = given.experiments or demo.EXPERIMENTS
     environ = demo.environment(place, given.budget or demo.BUDGET)

@@ -78,10 +78,13 @@ def _subject(tool: str, given: Event) -> str:
 def change(old: object, new: object) -> str:
     """The first line of an edit that is new, and how many more there are."""
     before, after = str(old or "").splitlines(), str(new or "").splitlines()
-    lines = [line[2:].strip() for line in difflib.ndiff(before, after) if line.startswith("+ ")]
-    if not lines:
-        return f"{len(before)} lines removed"
-    return lines[0] + (f"   (and {len(lines) - 1} more lines)" if len(lines) > 1 else "")
+    compared = list(difflib.ndiff(before, after))
+    added = [line[2:].strip() for line in compared if line.startswith("+ ")]
+    if added:
+        more = len(added) - 1
+        return added[0] + (f" (and {more} more line{'s' * (more > 1)})" if more else "")
+    removed = sum(line.startswith("- ") for line in compared)
+    return f"{removed} line{'s' * (removed > 1)} removed" if removed else "nothing changed"
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,246 @@
+"""Start from end to end, with a client that is a script and a bench that takes no time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Refused, demo, research
+from harness.client import Client
+
+from tests.harness.lab import PROJECT, Answer, Lab
+
+FAKE = Path(__file__).with_name("opencode.py")
+
+
+class Start:
+    """A checkout with start.py in it and a fake client; set-up has nothing to do there."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.root = lab.root
+        self.log = lab.root.parent / "client.jsonl"
+
+    @classmethod
+    def build(cls, folder: Path) -> Start:
+        lab = Lab.build(folder)
+        (lab.root / "tools" / "start.py").write_bytes((PROJECT / "tools" / "start.py").read_bytes())
+        (lab.root / "tools" / "setup.py").write_text("def body(argv):\n    return 0\n")
+        lab.git("add", ".")
+        lab.commit("start")
+        lab.git("switch", "-q", "main")
+        lab.git("merge", "-q", "autoresearch/t1")
+        lab.git("branch", "-q", "-D", "autoresearch/t1")
+        client = lab.root / ".tools" / "bin" / "opencode"
+        client.parent.mkdir(parents=True)
+        client.write_text(f"#!{sys.executable}\n{FAKE.read_text()}")
+        client.chmod(0o755)
+        return cls(lab)
+
+    def begin(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        environ = {"FAKE_LOG": str(self.log), "FAKE_MODELS": "local/model", **environ}
+        return self.lab.start("start.py", "--headless", *arguments, **environ)
+
+    def run(self, *arguments: str, **environ: str) -> Answer:
+        process = self.begin(*arguments, **environ)
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in out + err, out + err
+        return Answer(process.returncode, out, err)
+
+    def turns(self) -> list[dict[str, Any]]:
+        """How the client was launched, launch by launch."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    return Start.build(tmp_path_factory.mktemp("start") / "lab")
+
+
+@pytest.fixture
+def bench(built: Start, tmp_path: Path) -> Iterator[Start]:
+    lab = built.lab.copy(tmp_path / "lab")
+    yield Start(lab)
+    lab.kill_all()
+
+
+def test_a_campaign_from_nothing_to_its_second_experiment(bench: Start) -> None:
+    answer = bench.run("mar5", "--experiments", "2")
+    assert answer.code == 0, answer.out + answer.err
+    assert bench.lab.git("rev-parse", "--abbrev-ref", "HEAD") == "autoresearch/mar5"
+    rows = (bench.root / "results.tsv").read_text().splitlines()[1:]
+    assert [row.split("\t")[3] for row in rows] == ["keep", "keep", "discard"]  # the baseline, and two
+    assert "2 experiments: 1 kept, 1 discarded (campaign mar5)" in answer.out
+    turns = bench.turns()
+    assert all(turn["cwd"] == turn["PWD"] == str(bench.root) for turn in turns)
+    assert turns[0]["session"] is None and "Load the skill autoresearch" in turns[0]["prompt"]
+    assert turns[1]["session"] == "ses_1" and "Go on" in turns[1]["prompt"]
+    assert "Next: " in turns[1]["prompt"] and "1.4" in turns[1]["prompt"]
+
+
+def test_it_goes_on_where_it_was(bench: Start) -> None:
+    assert bench.run("mar5", "--experiments", "1").code == 0
+    bench.lab.git("switch", "-q", "main")
+    answer = bench.run("mar5", "--experiments", "1")
+    assert answer.code == 0, answer.out + answer.err
+    assert "the campaign mar5 goes on" in answer.out
+    assert "baseline" not in answer.out.split("\n\n")[0]  # there is one
+    assert len((bench.root / "results.tsv").read_text().splitlines()) == 4
+
+
+def test_stop_ends_it_when_the_experiment_in_hand_is_logged(bench: Start) -> None:
+    process = bench.begin("mar5")
+    bench.lab.wait_for("trainer")
+    deadline = time.monotonic() + 30
+    while not bench.turns() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (bench.root / "STOP").touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert bench.lab.processes() == {}
+
+
+def test_a_signal_ends_the_client(bench: Start) -> None:
+    process = bench.begin("mar5", FAKE_STALL="1")
+    deadline = time.monotonic() + 40
+    while not bench.turns() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    client = bench.turns()[-1]["pid"]
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    with pytest.raises(ProcessLookupError):
+        os.kill(client, 0)
+
+
+@pytest.mark.parametrize(
+    ("models", "arguments", "wanted"),
+    [
+        ("opencode/free", [], "no model is configured"),
+        ("", [], "no model is configured"),
+        ("local/model", ["--model", "local/modle"], "did you mean local/model?"),
+    ],
+)
+def test_without_a_model_nothing_begins(bench: Start, models: str, arguments: list[str], wanted: str) -> None:
+    answer = bench.run("mar5", *arguments, FAKE_MODELS=models)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert wanted in answer.err
+    assert bench.lab.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+    assert not (bench.root / "runs").exists()
+
+
+def test_a_model_that_only_talks_is_given_up(bench: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bench.run("mar5", "--experiments", "1").code == 0
+    bench.log.unlink()
+    monkeypatch.setattr(research, "PAUSE", 0.0)
+    environ = {**bench.lab.env, "PWD": str(bench.root), "FAKE_LOG": str(bench.log), "FAKE_TALK": "1"}
+    agent = Client(bench.root / ".tools" / "bin" / "opencode", bench.root, environ)
+    with pytest.raises(Refused, match="brought the campaign nowhere in 6 turns"):
+        research.research(agent, "mar5", None, headless=True)
+    assert [turn["session"] for turn in bench.turns()] == [None, "ses_1", None, None, None, None]
+
+
+def test_uncommitted_work_is_never_touched(bench: Start) -> None:
+    (bench.root / "program.md").write_text("mine\n")  # the person's, at any moment
+    text = bench.lab.edit(SCORE=1.3)
+    answer = bench.run("mar5", "--experiments", "1")
+    assert answer.code == 2 and "train.py has uncommitted changes" in answer.err
+    bench.lab.git("checkout", "-q", "train.py")
+    (bench.root / "notes.md").write_text("mine\n")
+    answer = bench.run("mar5", "--experiments", "1")
+    assert answer.code == 2 and "notes.md has uncommitted changes" in answer.err
+    assert bench.lab.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+    bench.lab.git("checkout", "-q", "notes.md")
+    assert bench.run("mar5", "--experiments", "1").code == 0
+    bench.lab.git("switch", "-q", "main")
+    (bench.root / "train.py").write_text(text)
+    answer = bench.run("mar5", "--experiments", "1")
+    assert answer.code == 2 and "differs on the branch autoresearch/mar5" in answer.err
+    assert (bench.lab.train, (bench.root / "program.md").read_text()) == (text, "mine\n")
+
+
+def test_a_detached_head_is_a_starting_point(bench: Start) -> None:
+    bench.lab.git("switch", "-q", "--detach")
+    assert bench.run("mar5", "--experiments", "1").code == 0
+
+
+def test_a_taken_tag(bench: Start) -> None:
+    bench.lab.git("branch", "autoresearch/mar5")
+    answer = bench.run("mar5")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "the tag mar5 is taken" in answer.err and "mar5-2" in answer.err
+
+
+def test_what_a_campaign_has_pinned(bench: Start) -> None:
+    assert bench.run("mar5", "--experiments", "1", "--budget", "7s").code == 0
+    answer = bench.run("mar5", "--budget", "9s")
+    assert answer.code == 2 and "--budget 7s, which stays" in answer.err
+    answer = bench.run("may1", "--budget", "nine")
+    assert answer.code == 2 and "300s" in answer.err
+
+
+def test_no_git_repository(bench: Start) -> None:
+    (bench.root / ".git").rename(bench.root.parent / "away")
+    answer = bench.run("mar5")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "not a git repository" in answer.err
+
+
+def test_no_terminal_and_not_headless(bench: Start) -> None:
+    answer = bench.lab.call("start.py", "mar5")
+    assert answer.code == 2 and "--headless" in answer.err
+
+
+# ---------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_sets_back_constants_that_train_py_has() -> None:
+    text, before = demo.set_back("A = 1  # why\nBB = 2\n", {"A": "9", "B": "8", "C": "7"})
+    assert text == "A = 9  # why\nBB = 2\n"
+    assert before == {"A": "1"}
+
+
+def test_the_demo_leaves_a_persons_settings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CONFIG_HOME", "OPENCODE_CONFIG", "AUTORESEARCH_PREPARATION", "GIT_DIR"):
+        monkeypatch.setenv(name, "/theirs")
+    environ = demo.environment(demo.Place(tmp_path), "9tok")
+    assert "/theirs" not in environ.values()
+    assert environ["HOME"] == str(tmp_path / ".demo" / "home")
+    assert environ["PWD"] == str(tmp_path / ".demo" / "autoresearch")
+    config = json.loads(demo.with_model(environ, "http://127.0.0.1:1/v1")["OPENCODE_CONFIG_CONTENT"])
+    assert config["provider"]["demo"]["options"]["baseURL"] == "http://127.0.0.1:1/v1"
+
+
+def test_what_a_killed_demo_left_is_ended(tmp_path: Path) -> None:
+    place = demo.Place(tmp_path)
+    with demo.only_one(place):
+        left = subprocess.Popen(["sleep", "61"])
+        demo.remember(place, left.pid)
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        demo.remember(place, gone.pid)
+    with demo.only_one(place):
+        assert left.wait(10) == -signal.SIGTERM
+
+
+def test_the_demo_clones_what_is_committed(bench: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(bench.lab.cache))
+    monkeypatch.setattr(demo, "SET_BACK", {"SCORE": "1.7"})
+    (bench.root / "notes.md").write_text("not committed\n")
+    place = demo.Place(bench.root)
+    place.folder.mkdir()
+    for _ in range(2):  # the second is made afresh
+        assert demo.build(place) == {"SCORE": "1.5"}
+        assert "SCORE = 1.7 " in (place.clone / "train.py").read_text()
+        assert (place.clone / "notes.md").read_text() == "notes\n"
+        (place.clone / "train.py").write_text("spoilt")
+    assert (place.folder / "cache" / "preparations" / "one" / "meta.json").exists()
+    assert bench.lab.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
