@@ -209,8 +209,8 @@ def check_plan(plan: Plan, given: Options) -> None:
         differing = git.run("diff", "--name-only", "-z", "HEAD", f"{PREFIX}{plan.tag}")
         for name in sorted(changed & set(differing.decode("utf-8", "surrogateescape").split("\0"))):
             raise Refused(
-                f"{name} has uncommitted changes and differs on the branch {PREFIX}{plan.tag}: commit them, or set "
-                f"them aside (git stash push -- {name})"
+                f"{name} has uncommitted changes and differs on the branch {PREFIX}{plan.tag}: commit them, or "
+                f"set them aside (git stash push -- {name})"
             )
 
 
