@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from harness import state
 from harness.state import Facts, derive
@@ -18,7 +20,7 @@ FACTS = st.builds(
     decided=st.sampled_from(["", "keep", "discard", "crash"]),
     reverted=st.booleans(),
 )
-LOGGED = {"campaign": True, "incumbent": True, "run": "ended"}
+LOGGED = Facts(campaign=True, incumbent=True, run="ended")
 
 
 @pytest.mark.parametrize(
@@ -34,13 +36,13 @@ LOGGED = {"campaign": True, "incumbent": True, "run": "ended"}
         (Facts(campaign=True, run="ended", verdict="discard"), "finished", state.LOG),
         (Facts(campaign=True, run="ended", verdict="crash"), "finished", state.FIX),
         (Facts(campaign=True, run="ended", verdict="confirm"), "finished", state.CONFIRM),
-        (Facts(**LOGGED, decided="discard", edited=True), "logged", state.REVERT),
-        (Facts(**LOGGED, decided="crash", edited=True), "logged", state.REVERT),
-        (Facts(**LOGGED, decided="discard", reverted=True, edited=True), "edited", state.EXPERIMENT),
-        (Facts(**LOGGED, decided="discard", reverted=True), "clean", state.EDIT),
-        (Facts(**LOGGED, decided="discard"), "clean", state.EDIT),
-        (Facts(**LOGGED, decided="keep", edited=True), "edited", state.EXPERIMENT),
-        (Facts(**LOGGED, decided="keep"), "clean", state.EDIT),
+        (replace(LOGGED, decided="discard", edited=True), "logged", state.REVERT),
+        (replace(LOGGED, decided="crash", edited=True), "logged", state.REVERT),
+        (replace(LOGGED, decided="discard", reverted=True, edited=True), "edited", state.EXPERIMENT),
+        (replace(LOGGED, decided="discard", reverted=True), "clean", state.EDIT),
+        (replace(LOGGED, decided="discard"), "clean", state.EDIT),
+        (replace(LOGGED, decided="keep", edited=True), "edited", state.EXPERIMENT),
+        (replace(LOGGED, decided="keep"), "clean", state.EDIT),
     ],
 )
 def test_table(facts: Facts, name: str, next: str) -> None:

@@ -17,13 +17,15 @@ _LOOK = 0.1  # seconds between two looks
 
 def wait(path: Path, seconds: float, say: Callable[[str], None]) -> Run | None:
     """The run in `path` once it is over or its runner is gone, or after `seconds`; `say` gets the lines."""
-    deadline, line_due = time.monotonic() + seconds, time.monotonic() + EVERY
+    deadline, line_due, said = time.monotonic() + seconds, time.monotonic() + EVERY, ""
     # A Ctrl-C ends the waiting, and the run goes on.
     with contextlib.suppress(KeyboardInterrupt):
         while time.monotonic() < deadline and record.is_locked(path / "run.lock"):
             if time.monotonic() >= line_due:
-                say(progress(path))
                 line_due += EVERY
+                if (line := progress(path)) != said:
+                    say(line)
+                said = line
             time.sleep(min(_LOOK, max(deadline - time.monotonic(), 0.0)))
     return record.read(path)
 

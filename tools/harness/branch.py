@@ -71,7 +71,7 @@ class Git:
     def identity(self, when: float | None = None) -> dict[str, str]:
         """Environment for a commit: the user's own name where git knows one, else the fallback."""
         env = {}
-        if not (self.ask("config", "user.name") and self.ask("config", "user.email")):
+        if not all((self.ask("config", key) or b"").strip() for key in ("user.name", "user.email")):
             for who in ("AUTHOR", "COMMITTER"):
                 env[f"GIT_{who}_NAME"] = os.environ.get(f"GIT_{who}_NAME") or NAME
                 env[f"GIT_{who}_EMAIL"] = os.environ.get(f"GIT_{who}_EMAIL") or EMAIL
@@ -123,11 +123,14 @@ def current(root: Path) -> Branch:
     git = Git(root)
     answer = git.ask("rev-parse", "--show-toplevel", "HEAD", "--symbolic-full-name", "HEAD")
     if answer is None:
-        if git.ask("rev-parse", "--git-dir") is None:
-            said = git._run(["rev-parse"], None, None).stderr.decode("utf-8", "replace").strip()
-            if "dubious ownership" in said:
-                raise Refused(f"git does not trust {root}: git config --global --add safe.directory {root}")
-            raise Refused(f"{root} is not a git repository: clone the project with git, or git init and commit it")
+        try:
+            git.run("rev-parse", "--git-dir")
+        except GitFailed as failure:
+            if "dubious ownership" in str(failure):
+                raise Refused(
+                    f"git does not trust {root}: git config --global --add safe.directory {root}"
+                ) from None
+            raise Refused(f"{root} is not a git repository: clone the project with git") from None
         raise Refused(f"the git repository {root} has no commit yet: commit the project first")
     top, tip, name = answer.decode("utf-8", "replace").splitlines()
     if Path(top).resolve() != root.resolve():

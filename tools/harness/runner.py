@@ -195,10 +195,12 @@ class Runner:
                     [self.python, "prepare.py", *feed], self.path, env, errors, errors, inherit=[ours.fileno()]
                 )
                 children.append(feeder)
-            feeder_failed = self._watch(trainer, feeder)
-            usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # the trainer is the largest child by far
-            self.peak_rss_mb = usage.ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
-            processes.kill_group(trainer)
+            try:
+                feeder_failed = self._watch(trainer, feeder)
+            finally:
+                processes.kill_group(trainer)
+                usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # the feeder is still to be waited for
+                self.peak_rss_mb = usage.ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 feeder.wait(FEEDER_GRACE)
             codes = trainer.returncode, feeder.returncode
