@@ -195,8 +195,9 @@ def test_no_git_repository(bench: Start) -> None:
 
 
 def test_no_terminal_and_not_headless(bench: Start) -> None:
-    answer = bench.lab.call("start.py", "mar5")
-    assert answer.code == 2 and "--headless" in answer.err
+    process = bench.lab.start("start.py", "mar5")
+    assert "--headless" in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
 
 
 # ---------------------------------------------------------------------------------------------------
