@@ -62,7 +62,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_failed_command_is_one_line_with_its_last_words(elsewhere: Path, capsys) -> None:
-    script = "import sys; print('one', flush=True); print('\\x1b[31mtwo: no such thing\\x1b[0m', file=sys.stderr); sys.exit(4)"
+    script = "print('one', flush=True); raise SystemExit('\\x1b[31mtwo: no such thing\\x1b[0m')"
     with pytest.raises(setup.SetupError, match=r"failed.*setup\.log") as failure:
         setup.run([sys.executable, "-c", script])
     assert failure.value.detail == "one\ntwo: no such thing"
