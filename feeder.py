@@ -222,6 +222,13 @@ class Clock:
             return tokens / self.budget.amount
         return (self.seconds() if self.budget.unit == "s" else self.cpu_seconds()) / self.budget.amount
 
+    def is_over(self, tokens: int, step_tokens: int) -> bool:
+        """Whether the budget has no room for another step. How long one takes nobody knows before, so a budget
+        in time may be overrun by one; how many tokens it has is known, so those never are (but by the first)."""
+        if self.budget.unit == "tok":
+            return tokens > 0 and tokens + step_tokens > self.budget.amount
+        return self.share(tokens) >= 1
+
 
 @dataclass
 class Ring:
@@ -290,10 +297,11 @@ def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
                 slots = ring.take_step()
                 clock.start()
                 measure()
-                if totals["share"] >= 1:
+                step_tokens = ring.B * ring.T * ring.accum
+                if clock.is_over(tokens, step_tokens):
                     channel.send({"slots": None, "progress": 1.0, "seconds": totals["seconds"], "tokens": tokens})
                     continue
-                tokens += ring.B * ring.T * ring.accum
+                tokens += step_tokens
                 steps += 1
                 mark = {"progress": totals["share"], "seconds": totals["seconds"], "tokens": tokens}
                 served.append(mark)
