@@ -6,14 +6,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from harness import Refused, attend, campaign, record, state, submit
-from harness.command import DONE, FAILED, ROOT, RUNNING, Parser, main
+from harness.command import DONE, FAILED, ROOT, RUNNING, Parser, main, show_json
 from harness.record import Run
 from harness.situation import Situation, look
 
 NAME = "run_experiment"
+STOP_PATIENCE = 60.0  # seconds
 EXAMPLES = """\
   scripts/run_experiment.sh --baseline            the committed train.py, first of all
   scripts/run_experiment.sh -m "exp: lr 0.02"     the edit in train.py, against the incumbent
@@ -39,6 +42,7 @@ def arguments() -> argparse.Namespace:
         metavar="S",
         help="wait S seconds (AUTORESEARCH_WAIT, else 100); alone: for the run in progress",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     given = parser.parse_args()
     wants_message = not (given.baseline or given.confirm or given.stop)
     if given.message is not None and not wants_message:
@@ -96,34 +100,55 @@ def body() -> int:
     with campaign.lock(ROOT):
         now = look(ROOT)
         path = start(given, now)
+
+    def say(line: str) -> None:
+        if not given.json:
+            print(line, flush=True)
+
     for note in now.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     run, pinned = record.read(path), campaign.load(ROOT, now.branch.tag)
     if run is not None and pinned is not None and run.record is None:
-        print(describe(run, pinned.budget), flush=True)
+        say(describe(run, pinned.budget))
     # A stop is quick, and whoever asks for it wants to see it done.
-    run = attend.wait(path, max(seconds, 60.0) if given.stop else seconds, lambda line: print(line, flush=True))
+    run = attend.wait(path, max(seconds, STOP_PATIENCE) if given.stop else seconds, say)
     with campaign.lock(ROOT):
         now = look(ROOT)
     if run is None:
         raise Refused(f"the folder {path} is gone", now.state.next)
-    return report(run, now, given.stop)
-
-
-def report(run: Run, now: Situation, stopping: bool) -> int:
-    """Print what the run came to; returns the exit code."""
+    if given.json:
+        show_json(as_json(run, now))
+    else:
+        show(run, now)
     if run.record is None:
-        history = attend.interruption(run.path)
-        print(f"running: {attend.progress(run.path)}" if run.alive else f"interrupted: {history}")
-        print(f"next: {state.WAIT}")
         return RUNNING
+    return DONE if run.record.outcome == "finished" or given.stop else FAILED
+
+
+def show(run: Run, now: Situation) -> None:
+    """Print what the run came to, or where it is."""
+    if run.record is None:
+        told = (
+            f"running: {attend.progress(run.path)}"
+            if run.alive
+            else f"interrupted: {attend.interruption(run.path)}"
+        )
+        print(f"{told}\nnext: {state.WAIT}")
+        return
     for line in attend.result(run, now.incumbent):
         print(line)
     if now.verdict is not None and now.verdict.status == "confirm":
         for reason in now.verdict.reasons:
             print(reason)
     print(f"next: {now.state.next}")
-    return DONE if run.record.outcome == "finished" or stopping else FAILED
+
+
+def as_json(run: Run, now: Situation) -> dict[str, Any]:
+    found: dict[str, Any] = {"run": run.name, "commit": run.request.commit, "kind": run.request.kind}
+    found |= {"experiment": f"{run.request.experiment:04d}", "seed": run.request.seed}
+    if run.record is not None:
+        found |= asdict(run.record)
+    return found | {"state": now.state.name, "next": now.state.next if run.record else state.WAIT}
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def facts(now: Situation) -> dict[str, Any]:
             "val_bpb": first.decision.val_bpb if first.decision else None,
         }
         found["incumbent"] = {
-            "commit": now.branch.tip[:7],
+            "commit": best.commit[:7],
             "run": best.experiment.candidate.name,
             "description": best.decision.description,
             "val_bpb": best.mean,
@@ -116,8 +116,11 @@ def show(found: dict[str, Any]) -> None:
     )
     if found["goal"]:
         print(f"goal: {found['goal']}")
-    if found["program_changed"]:
-        print("program.md: changed since the last run; read it again")
+    changed = (
+        "changed since the last run: read it again" if found["program_changed"] else "as it was at the last run"
+    )
+    if found["experiments"]:
+        print(f"program.md: {changed}")
     if found["budget"]:
         print(f"budget: {found['budget']} a run, profile {found['profile']}")
     if best:

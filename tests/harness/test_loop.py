@@ -230,6 +230,18 @@ def test_wait_attaches_and_tells_again(lab: Lab) -> None:
     assert len(lab.runs()) == 2
 
 
+def test_json(lab: Lab) -> None:
+    lab.edit(SCORE=1.4, STEP=9.0)
+    found = json.loads(lab.run("-m", "exp: x", "--wait", "0", "--json").out)
+    assert (found["run"], found["state"], found["next"]) == ("0001", "running", WAIT)
+    found = json.loads(lab.run("--stop", "--json").out)
+    assert (found["outcome"], found["state"], found["next"]) == ("stopped", "finished", LOG)
+    found = json.loads(lab.log("x", "--json").out)
+    assert (found["verdict"], found["state"], found["next"]) == ("discard", "logged", REVERT)
+    found = json.loads(lab.call("revert.py", "--json").out)
+    assert (found["state"], found["next"], found["saved"]) == ("clean", EDIT, None)
+
+
 def test_the_shell_script_is_the_same_command(new: Lab) -> None:
     answer = new.call("run_experiment.sh", "--baseline")
     assert (answer.code, answer.next) == (0, LOG)

@@ -76,11 +76,11 @@ def test_the_bench_is_fixed(lab: Lab, name: str) -> None:
         file.write("# changed\n")
     line = attempt(lab)
     assert line.startswith(f"run_experiment: {name} is not as campaign t1 pinned it")
-    command = re.search(r"git checkout \S+ -- \S+(?=[,)])", line)
+    command = re.search(r"git show (\S+) > (\S+),", line)
     assert command is not None
     lab.commit("sneak it in", name)
     assert name in attempt(lab), "nor when it is committed"
-    lab.git(*command[0].split()[1:])
+    (lab.root / command[2]).write_text(lab.git("show", command[1]) + "\n")
     lab.commit("as it was", name)
     assert lab.run("-m", "exp: x").code == 0, "what the refusal names puts it right"
 
@@ -139,7 +139,7 @@ def test_no_campaigns_branch(new: Lab, branch: str) -> None:
         ["status.py"],
     ):
         line = refusal(new.call(*command))
-        assert f"{branch} is no campaign's branch: git switch autoresearch/<tag>" in line
+        assert f"the branch {branch} is no campaign's: git switch autoresearch/<tag>" in line
 
 
 @pytest.mark.parametrize("tag, told", [("a/b", "slash"), ("standalone", "taken")])

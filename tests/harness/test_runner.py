@@ -91,6 +91,14 @@ def test_a_score_that_the_trainer_left_counts_for_nothing(lab: Lab) -> None:
     assert lab.record(1)["val_bpb"] == 1.5
 
 
+def test_modules_that_the_trainer_planted_are_gone(lab: Lab) -> None:
+    """The scorer's own folder is the first place that it imports from."""
+    planted = "import pathlib\n\n    pathlib.Path('json.py').write_text('raise SystemExit(9)')\n    run.finish("
+    (lab.root / "train.py").write_text(lab.train.replace("run.finish(", planted))
+    assert lab.run("-m", "exp: plant").code == 0
+    assert not (lab.path(1) / "json.py").exists()
+
+
 def test_stuck(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A trainer past the wall limit is ended; driven in this process, to have a limit that one can wait for."""
     monkeypatch.setattr(runner, "wall_limit", lambda budget: 0.3)

@@ -21,6 +21,7 @@ from . import Refused
 PREFIX = "autoresearch/"
 TRAIN = "train.py"
 STEERING = "program.md"
+NEW_BRANCH = f"git switch -c {PREFIX}<tag>"
 STANDALONE = "standalone"  # runs/standalone is where `uv run train.py` leaves its files
 # The bench: what no experiment may change. Every Python file at the root but train.py, and the tools.
 BENCH_FOLDERS = ("tools", "scripts")
@@ -139,12 +140,14 @@ def current(root: Path) -> Branch:
         )
     if name == "HEAD":
         raise Refused(
-            f"detached HEAD at {tip[:7]}: git switch {PREFIX}<tag>, or scripts/start.sh <tag> for a new campaign"
+            f"detached HEAD at {tip[:7]}: git switch {PREFIX}<tag>, or {NEW_BRANCH} for a new campaign",
+            NEW_BRANCH,
         )
     if not name.startswith(f"refs/heads/{PREFIX}"):
         branch = name.removeprefix("refs/heads/")
         raise Refused(
-            f"{branch} is no campaign's branch: git switch {PREFIX}<tag>, or scripts/start.sh <tag> for a new one"
+            f"the branch {branch} is no campaign's: git switch {PREFIX}<tag>, or {NEW_BRANCH} for a new one",
+            NEW_BRANCH,
         )
     tag = name.removeprefix(f"refs/heads/{PREFIX}")
     if tag == STANDALONE:
@@ -204,19 +207,8 @@ def changed_lines(git: Git, old: str, new: str) -> tuple[int, int]:
 
 def commit_train(git: Git, base: str, blob: str, parent: str, message: str, when: float | None = None) -> str:
     """A commit on `parent`: the files of the commit `base` with train.py replaced by `blob`. Moves nothing."""
-    tree = tree_with_train(git, base, blob)
-    env = git.identity(when)
-    return git.line(
-        "commit-tree",
-        tree,
-        "-p",
-        parent,
-        "--no-gpg-sign",
-        "-F",
-        "-",
-        data=message.encode("utf-8", "replace"),
-        env=env,
-    )
+    command = ["commit-tree", tree_with_train(git, base, blob), "-p", parent, "--no-gpg-sign", "-F", "-"]
+    return git.line(*command, data=message.encode("utf-8", "replace"), env=git.identity(when))
 
 
 def tree_with_train(git: Git, base: str, blob: str) -> str:

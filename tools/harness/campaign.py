@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import Refused, preparation, record
-from .branch import Branch
+from .branch import NEW_BRANCH, Branch
 from .record import Run
 from .text import read_json, write_json
 
@@ -57,7 +57,7 @@ def load(root: Path, tag: str) -> Campaign | None:
     try:
         return Campaign(**{key: (value or {})[key] for key in Campaign.__dataclass_fields__})
     except KeyError:
-        raise Refused(f"{path} cannot be read: put it back, or start another campaign on a new branch") from None
+        raise Refused(f"{path} cannot be read: put it back, or begin another campaign ({NEW_BRANCH})") from None
 
 
 def draw_up(branch: Branch) -> Campaign:

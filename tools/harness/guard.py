@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from . import Refused
-from .branch import BENCH_FOLDERS, STEERING, TRAIN
+from .branch import BENCH_FOLDERS, NEW_BRANCH, STEERING, TRAIN
 
 
 def check_files(changed: Sequence[str]) -> None:
@@ -16,7 +16,7 @@ def check_files(changed: Sequence[str]) -> None:
         more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
         raise Refused(
             f"{others[0]} has uncommitted changes{more}, and an experiment changes {TRAIN} alone: commit them "
-            f"(git commit -- {others[0]}), or set them aside (git stash push -- {others[0]})"
+            f"(git commit -m 'what and why' -- {others[0]}) or undo them"
         )
 
 
@@ -26,8 +26,8 @@ def check_bench(changed: Sequence[str], pinned: str, tag: str) -> None:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise Refused(
             f"{changed[0]} is not as campaign {tag} pinned it{more}, and the bench is fixed: put it back "
-            f"(git checkout {pinned[:7]} -- {changed[0]}, and commit that if the change was committed), or begin "
-            "another campaign with scripts/start.sh <tag>"
+            f"(git show {pinned[:7]}:{changed[0]} > {changed[0]}, and commit that if the change was committed), "
+            f"or begin another campaign ({NEW_BRANCH})"
         )
 
 

@@ -112,15 +112,16 @@ def read(path: Path) -> Run | None:
     request = _load(Request, path / "run.json")
     if request is None:
         return None
-    # Alive is asked first: a runner that ends in between has then written the record that is read next.
-    alive = is_locked(path / "run.lock")
     record = _load(Record, path / "record.json")
+    alive = record is None and is_locked(path / "run.lock")
+    if record is None and not alive:  # it may have ended in between
+        record = _load(Record, path / "record.json")
     decision = _load(Decision, path / "decision.json")
     if decision is None and (path / "decision.json").exists():
         raise Refused(
             f"{path}/decision.json cannot be read: put it back, or move it away to have the run logged again"
         )
-    return Run(path, request, record, decision, alive and record is None)
+    return Run(path, request, record, decision, alive)
 
 
 def write(path: Path, value: Request | Record | Decision) -> None:

@@ -48,6 +48,9 @@ EVALUATION_LIMIT = 3600.0  # seconds
 ACCIDENTS_MOST = 2  # kills from outside until they count as a crash
 STARTS_MOST = 6  # runners on one run until it counts as a crash: something here kills runners
 STOP = "stop"  # the file in the run's folder that asks for an end
+# All that belongs into the run's folder beside the snapshot. The scorer looks for its imports there first.
+OWN = {"run.json", "run.lock", "run.log", "runner.json", "runner.log", "curve.jsonl", "feed.json", "trained.json"}
+OWN |= {"program.md", "work", STOP}
 
 
 class Interrupted(Exception):
@@ -163,6 +166,11 @@ class Runner:
         snapshot.restore(self.path, Git(self.root), request.commit, self.campaign.bench, request.sha256)
         self._check_stop()
 
+    def _remove_strangers(self) -> None:
+        """Take away what the trainer left beside its own folder: a numpy.py or an old score must not be found."""
+        known = OWN | self.run.request.sha256.keys()
+        self._clear(*(path.name for path in self.path.iterdir() if path.name not in known))
+
     def _train(self) -> None:
         """Trainer and feeder until both are gone. Raises Interrupted."""
         self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", "work")
@@ -172,7 +180,7 @@ class Runner:
             self._run_trainer(started)
         except Ended as end:
             outcome, reason = end.outcome, end.reason
-        self._clear("summary.json", "score.json")  # only the scorer's count from here on
+        self._remove_strangers()
         self.trained = Trained(outcome, reason, started, time.time() - started, self.peak_rss_mb)
         text.write_json(self.path / "trained.json", asdict(self.trained))
 

@@ -175,7 +175,7 @@ def _check_machine(now: Situation, campaign: Campaign) -> None:
     if data.key != campaign.preparation_key:
         raise Refused(
             f"the data in {data.folder} are not those that campaign {campaign.tag} was started with: prepare them "
-            f"again as they were, or start a campaign on a new branch"
+            f"again as they were, or begin another campaign ({git_branch.NEW_BRANCH})"
         )
     python = runner.python(now.root)
     if shutil.which(python) is None:
