@@ -48,6 +48,13 @@ def test_a_win_is_followed_in_its_direction():
     assert label(row("[a=2.0] what (A 1.0 -> 2.0)", "keep"), train=fallen) == "b=16"
 
 
+def test_it_does_not_go_back_to_a_value_that_was_left():
+    doubled = Catalogue([idea("a", A=("*2", "*0.5")), C])
+    tried = [row("[a=2.0] what (A 1.0 -> 2.0)", "keep"), row("[a=4.0] what (A 2.0 -> 4.0)")]
+    proposal = choose(doubled, TrainFile("A = 2.0\nC = 0.5\n"), tried, "", ())
+    assert proposal is not None and proposal.label == "c=0.6"
+
+
 def test_the_next_listed_value_on_that_side_is_preferred():
     listed = Catalogue([idea("a", A=("2.0", "3.0", "9.0"))])
     proposal = choose(listed, TrainFile("A = 2.0\n"), [row("[a=2.0] what (A 1.0 -> 2.0)", "keep")], "", ())

@@ -18,7 +18,7 @@ from researcher.trainfile import TrainFile, number, written
 NEAR_MISSES = 8  # how many of the best discards are combined with each other
 _ROW = re.compile(r"^(\S+)\t([\d.]+)\t[\d.]+\t(keep|discard|crash)\t(.*)$", re.MULTILINE)
 _LABEL = re.compile(r"\[([^\]]+)\]")
-_ARROW = re.compile(r"\(\w+ (\S+) -> (\S+)\)")
+_ARROW = re.compile(r"\b([A-Z][A-Z0-9_]*) (\S+) -> ([^\s,)]+)")  # as a proposal's summary has it
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,22 @@ def choose(
     for label in candidates():
         if label not in done and not unwanted & {part.partition("=")[0] for part in label.split(JOIN)}:
             proposal = catalogue.propose(label, train)
-            if proposal is not None:
+            if proposal is not None and not _has_been(proposal, tried):
                 return proposal
     return None
+
+
+def _has_been(proposal: Proposal, tried: Sequence[Row]) -> bool:
+    """Whether it only gives constants values that they had before; two ideas together are new all the same."""
+    seen = {place for row in tried for places in _places(row.description) for place in places}
+    back = {after for _, after in _places(proposal.summary)}
+    return bool(back) and back <= seen and JOIN not in proposal.label
+
+
+def _places(summary: str) -> list[tuple[tuple[str, object], tuple[str, object]]]:
+    """Each constant that changed, with its value before and after."""
+    found = _ARROW.findall(summary)
+    return [((name, number(old) or old), (name, number(new) or new)) for name, old, new in found]
 
 
 def _steering(program: str) -> tuple[set[str], set[str]]:
@@ -92,7 +105,7 @@ def _beyond(catalogue: Catalogue, row: Row, train: TrainFile) -> Iterator[str]:
     if idea is None or arrow is None or len(idea.change.settings) != 1:
         return
     (constant,), (values,) = idea.change.settings, idea.change.values(train)
-    old, new = number(arrow[1]), number(arrow[2])
+    old, new = number(arrow[2]), number(arrow[3])
     if old is None or new is None or number(train.value(train.full_name(constant))) != new:
         return
     listed = [v for v in map(number, values) if v is not None and (v > new > old or v < new < old)]
