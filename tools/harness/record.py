@@ -88,6 +88,16 @@ class Decision:
     reverted_at: float | None = None
 
 
+# Of each of the three: the names of its fields, and of those without a default.
+_FIELDS: dict[type[Any], tuple[frozenset[str], frozenset[str]]] = {
+    kind: (
+        frozenset(f.name for f in fields(kind)),
+        frozenset(f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING),
+    )
+    for kind in (Request, Record, Decision)
+}
+
+
 @dataclass(frozen=True)
 class Run:
     """One run's folder and what is in it now. `alive`: its runner lives."""
@@ -165,8 +175,7 @@ def _load(kind: type[T], path: Path) -> T | None:
     value = read_json(path)
     if value is None:
         return None
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]  # T is always a dataclass here
-    required = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
+    known, required = _FIELDS[kind]
     if not required <= value.keys():
         return None
     return kind(**{key: item for key, item in value.items() if key in known})
