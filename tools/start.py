@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 import setup
-from harness import Refused, campaign, client, demo, preparation, show
+from harness import Refused, campaign, client, demo, preparation, record, show
 from harness import branch as git_branch
 from harness.branch import PREFIX, STEERING, TRAIN, Git
 from harness.client import Client
@@ -261,6 +261,7 @@ def run_demo(given: Options) -> int:
     experiments = given.experiments or demo.EXPERIMENTS
     environ = demo.environment(place, given.budget or demo.BUDGET)
     with demo.only_one(place):
+        stop_run(place.clone, environ)  # of a demo that was killed
         before = demo.build(place)
         say(f"the demo: {experiments} experiments in a clone of its own, {place.clone.relative_to(ROOT)}")
         changes = ", ".join(f"{name} {old} → {demo.SET_BACK[name]}" for name, old in before.items())
@@ -300,7 +301,7 @@ Next, with a model of your own: scripts/start.sh""")
 
 def stop_run(root: Path, environ: Mapping[str, str]) -> None:
     """End the run in progress, if there is one, so that nothing of the demo goes on."""
-    if situation(root).state.name in ("running", "interrupted"):
+    if any(record.is_locked(path) for path in (root / "runs").glob("*/*/run.lock")):
         command = [str(root / "scripts" / "run_experiment.sh"), "--stop"]
         subprocess.run(command, cwd=root, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True)
 
