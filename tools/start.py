@@ -290,8 +290,9 @@ def tell_where_to_look(place: demo.Place, changes: str) -> None:
     """After the table: what to open."""
     clone = place.clone.relative_to(ROOT)
     if changes:
-        print(f"The baseline had two constants set back ({changes}), so that a short demo has something to find.")
-    print(f"""Look around in {clone}:
+        print(f"The baseline had constants set back, so that a short demo has something to find:\n  {changes}.")
+    print(f"""
+Look around in {clone}:
   results.tsv    what the table shows, as a campaign keeps it
   git log -p     the kept improvements; refs/autoresearch/{demo.TAG}/ has every candidate
   runs/{demo.TAG}/     each run: the files it ran as, its log, curve and record
