@@ -116,6 +116,8 @@ def body() -> int:
         now = look(ROOT)
     if run is None:
         raise Refused(f"the folder {path} is gone", now.state.next)
+    if now.branch.tag != path.parent.name:
+        raise Refused(f"another branch was checked out meanwhile: git switch autoresearch/{path.parent.name}")
     if given.json:
         show_json(as_json(run, now))
     else:
