@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from researcher.protocol import Log, serve
 
 ROOT = Path(__file__).parents[2]
 TAG = "e2e"
-BUDGET = "20480tok"
+BUDGET = "10240tok"
 PATIENCE = "10"  # seconds that a command waits for a run: short enough that the model must come back
 TURN_SECONDS = 900
 NOBODY = {
@@ -68,14 +69,9 @@ class Lab:
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
         )
         for name in filter(None, listed.stdout.decode().split("\0")):
-            if (ROOT / name).is_symlink() or (ROOT / name).exists():
-                copy = self.repo / name
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                if (ROOT / name).is_symlink():
-                    copy.symlink_to((ROOT / name).readlink())
-                else:
-                    copy.write_bytes((ROOT / name).read_bytes())
-                    copy.chmod((ROOT / name).stat().st_mode)
+            if (ROOT / name).exists():
+                (self.repo / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.repo / name, follow_symlinks=False)
         train = self.repo / "train.py"
         train.write_text(edit(train.read_text(encoding="utf-8")), encoding="utf-8")
         self.git("init", "--quiet", "--initial-branch", "main")

@@ -79,10 +79,10 @@ def test_the_branch_is_at_what_was_kept_and_the_rest_is_reachable(campaign: Lab,
     assert len(refs) == 6  # the baseline, four ideas, one fix
     main, tip = git("rev-parse", "main"), git("rev-parse", "HEAD")
     assert refs[0][1] == main and [ref[2] for ref in refs[1:]] == [main, tip, tip, tip, tip]
-    for _, commit, _ in refs[1:]:
+    commits = [ref[1] for ref in refs]
+    for commit in commits[1:]:
         assert git("diff", "--name-only", f"{commit}^", commit) == "train.py"
-    reachable = {commit[:7] for _, commit, _ in refs}
-    assert {row[0] for row in table} <= reachable
+    assert {row[0] for row in table} <= {commit[:7] for commit in commits}
 
 
 def test_the_records_and_the_ledger_agree(campaign: Lab, table: list[list[str]]):
