@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_run_is_passed_by(lab: Lab) -> None:
 
 def test_a_longer_campaign(lab: Lab) -> None:
     """status says all that matters in a few lines; weights stay for what was kept, and the newest five."""
-    for score in (1.6, 1.4, 1.6, 1.7, 1.8, 1.9, 1.8, 1.7):
+    for score in (1.6, 1.4, 1.6, 1.7, 1.8, 1.7):
         assert lab.try_idea(SCORE=score).code == 0
         lab.log(f"score {score} " + "at length " * 40)
         lab.revert()
@@ -133,21 +133,20 @@ def test_a_longer_campaign(lab: Lab) -> None:
     assert max(len(line) for line in text.splitlines()) < 200
     for told in (
         "state: finished",
-        "10 experiments, 2 kept",
+        "8 experiments, 2 kept",
         "goal: The lowest val_bpb.",
         "budget: 5s",
         "val_bpb 1.400000 (mean of 1), depth 4, 1.0 M parameters, 512 MB",
         "baseline: ",
         "noise: sigma 0.0020",
         "last results:",
-        "experiment 0009, run 0009 (candidate ",
+        "experiment 0007, run 0007 (candidate ",
         "ended (crashed), not logged: train: no",
         "next: fix train.py and",
     ):
         assert told in text, told
-    assert "  0000 " not in text, "the last eight results alone"
-    kept = [n for n in range(10) if (lab.path(n) / "work/weights.pt").exists()]
-    assert kept == [0, 2, 4, 5, 6, 7, 8]
+    kept = [n for n in range(8) if (lab.path(n) / "work/weights.pt").exists()]
+    assert kept == [0, 2, 3, 4, 5, 6]
 
 
 def test_a_log_gives_no_orders(lab: Lab) -> None:

@@ -23,7 +23,7 @@ COMMANDS = (
 
 def test_any_order(new: Lab) -> None:
     luck, refs = random.Random(0), dict[str, str]()
-    for step in range(25):
+    for step in range(15):
         disturb(new, luck, step)
         answer = None
         if luck.random() < 0.5:

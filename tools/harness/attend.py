@@ -12,7 +12,7 @@ from .experiment import Incumbent
 from .record import Run
 
 EVERY = 20.0  # seconds between two lines
-_LOOK = 0.1  # seconds between two looks
+_LOOK = 0.05  # seconds between two looks
 
 
 def wait(path: Path, seconds: float, say: Callable[[str], None]) -> Run | None:

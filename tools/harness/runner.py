@@ -42,7 +42,7 @@ from .campaign import Campaign
 from .preparation import BUDGET
 from .record import Record, Run
 
-POLL = 0.05  # seconds between two looks at the children
+POLL = 0.02  # seconds between two looks at the children
 FEEDER_GRACE = 30.0  # seconds for the feeder to write its account once the trainer is gone
 EVALUATION_LIMIT = 3600.0  # seconds
 ACCIDENTS_MOST = 2  # kills from outside until they count as a crash
