@@ -83,6 +83,7 @@ def test_a_crash_is_fixed_once_and_one_without_a_fix_is_logged():
     c = client(HEADS, ODD)
     c.go(stop_after=3)
     assert outcomes(c) == [("baseline", "keep"), ("heads=3", "discard"), ("odd=5", "crash")]
+    assert c.bench.rows[1][3] == "[heads=3] three heads (SMALL_HEADS 4 -> 3); two heads"
     assert c.bench.runs[1:3] == ["exp: [heads=3] three heads (SMALL_HEADS 4 -> 3)", "fix: [heads=3] two heads"]
 
 
@@ -144,6 +145,15 @@ def _step(c: Client) -> None:
     """One move."""
     with pytest.raises(AssertionError, match="no end"):
         c.go(moves=1)
+
+
+def test_a_compaction_that_keeps_the_end_does_not_hide_what_was_tried():
+    c = client(RATE, GELU, HEADS)
+    c.go(stop_after=6)
+    tails = [i for i, event in enumerate(c.events) if isinstance(event, Did) and "tail" in str(event.arguments)]
+    c.events = [Asked("What did we do so far?"), Said(SUMMARY), *c.events[tails[-1] :], Asked("Continue if …")]
+    c.go(stop_after=7)
+    assert len({label for label, _ in outcomes(c)}) == 7
 
 
 def test_what_does_not_apply_is_passed_over():

@@ -111,7 +111,8 @@ class Memory:
         if "program.md" in command:
             self.program = output
             self.rows.update({(row.commit, row.description): row for row in rows(output)})
-            self.notes_fresh = self.results_read = True
+            self.notes_fresh = True
+            self.results_read = self.results_read or "cat results.tsv" in command
             return
         profile, current, steps = _PROFILE.search(output), _CURRENT.search(output), _NEXT.findall(output)
         self.profile = profile[1] if profile else self.profile

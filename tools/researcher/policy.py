@@ -91,7 +91,7 @@ class _Researcher:
             return self._act("tools/revert.py")
         if not memory.overview:  # once in a conversation: among other things it says the profile
             return self._shell("tools/status.py")
-        if not memory.notes_fresh:
+        if not (memory.notes_fresh and memory.results_read):  # a compaction may keep the end of a conversation
             results = "tail -n 3 results.tsv" if memory.results_read else "cat results.tsv"
             return self._shell(f"cat program.md; {results}")
         tried = list(memory.rows.values())
@@ -120,8 +120,11 @@ class _Researcher:
         return self._edit(proposal.edits[0], proposal.summary) if proposal else self._log()
 
     def _log(self) -> Move:
-        note = ["--note", self.memory.reason] if self.memory.reason else []
-        return self._act(shlex.join(["tools/log_result.py", "-d", self.memory.summary or FOUND, *note]))
+        memory = self.memory
+        fixed = self.catalogue.ideas.get(memory.label.partition("=")[0]) if memory.mended else None
+        how = f"; {fixed.fix.what}" if fixed and fixed.fix and fixed.fix.what not in memory.summary else ""
+        note = ["--note", memory.reason] if memory.reason else []
+        return self._act(shlex.join(["tools/log_result.py", "-d", (memory.summary or FOUND) + how, *note]))
 
     def _carry_out(self, proposal: Proposal | None, command: str) -> Move:
         """The next edit of the proposal in hand, or, after the last, its run."""
