@@ -214,7 +214,7 @@ def locked_version(lock: Path, package: str) -> str:
 
 def install_client() -> bool:
     """opencode and ripgrep, each unless it is there already, into .tools."""
-    missing = [name for name in ("opencode", "rg") if not client.find_program(ROOT, name)]
+    missing = [name for name in ("opencode", "rg") if not is_usable(name)]
     if not missing:
         return False
     try:
@@ -241,6 +241,32 @@ def install_client() -> bool:
             if not runs(program, "--version", environ={"HOME": nowhere}):
                 raise SetupError(f"client: {program} does not run here: install {name} yourself, on PATH")
     return True
+
+
+def is_usable(name: str) -> bool:
+    """Whether `name` is there: ours, or the person's own, unless that is an older opencode.
+
+    Its version takes a second to ask, so the answer is kept for as long as that program stays as it is.
+    """
+    program = client.find_program(ROOT, name)
+    if program is None or name != "opencode" or TOOLS in program.parents:
+        return program is not None
+    seen = TOOLS / "opencode.seen"
+    identity = f"{program} {program.stat().st_mtime_ns}"
+    if seen.exists() and seen.read_text() == identity:
+        return True
+    with tempfile.TemporaryDirectory() as nowhere:
+        version = subprocess_output([str(program), "--version"], {"HOME": nowhere})
+    if not re.match(r"\d+\.\d+", version) or release(version) < release(client.OPENCODE_VERSION):
+        say(f"client: {program} is {version or 'of no known version'}, older than {client.OPENCODE_VERSION}")
+        return False
+    seen.write_text(identity)
+    return True
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Major and minor."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def find_npm() -> str | None:
@@ -365,10 +391,13 @@ def runs(*command: str | Path, environ: Mapping[str, str] | None = None) -> bool
         return False
 
 
-def subprocess_output(command: Sequence[str]) -> str:
+def subprocess_output(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
     """What a command prints, or nothing where it fails."""
+    env = {**os.environ, **(environ or {})}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

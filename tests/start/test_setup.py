@@ -107,15 +107,22 @@ def test_a_wheel_at_hand_is_taken(elsewhere: Path, monkeypatch: pytest.MonkeyPat
     assert calls[0][-2:] == ["--find-links", str(elsewhere)]
 
 
-def test_a_client_on_path_is_used(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("version", "used"), [("1.18.40", True), ("2.0.1", True), ("1.9.0", False), ("dev", False)]
+)
+def test_a_client_on_path_is_used_unless_it_is_old(
+    version: str, used: bool, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     programs = elsewhere / "programs"
     programs.mkdir()
     for name in ("opencode", "rg"):
-        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).write_text(f"#!/bin/sh\necho {version}\n")
         (programs / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(programs))
-    assert not setup.install_client()
+    monkeypatch.setenv("PATH", f"{programs}:/bin:/usr/bin")
     assert client.find_program(elsewhere, "rg") == programs / "rg"
+    assert setup.is_usable("rg")
+    assert setup.is_usable("opencode") is used
+    assert setup.is_usable("opencode") is used
 
 
 def test_bad_use_is_one_line() -> None:
