@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from harness import demo
 
-from .lab import ROOT, TAG, Lab
+from .lab import TAG, Lab
 
 IDEAS = Path(__file__).parent / "ideas.json"
 START = {"SMALL_MATRIX_LR": "0.0008", "SMALL_EMBEDDING_LR": "0.006"}  # so low that setting them right must win
@@ -111,10 +111,10 @@ def conversation(campaign: Lab) -> list[dict[str, Any]]:
 
 def test_the_model_was_told_of_the_skill_and_loaded_it(campaign: Lab):
     messages = conversation(campaign)
-    system, skill = messages[0]["content"], (ROOT / "SKILL.md").read_text()
+    system, skill = messages[0]["content"], (campaign.repo / "SKILL.md").read_text()
     description = re.search(r"^description: (.+)$", skill, re.MULTILINE)
     assert description is not None and "<name>autoresearch</name>" in system and description[1] in system
-    assert (ROOT / "AGENTS.md").read_text().strip() in system
+    assert (campaign.repo / "AGENTS.md").read_text().strip() in system
     call, answer = messages[2]["tool_calls"][0]["function"], messages[3]["content"]
     assert (call["name"], json.loads(call["arguments"])) == ("skill", {"name": "autoresearch"})
     assert skill.partition("\n---\n")[2].strip() in answer
