@@ -115,6 +115,9 @@ def parquet_units(path: Path, split: str | None) -> list[Unit]:
         raise DataError(f"{path} is no readable parquet file ({reason}): remove or fetch it again") from None
     if "text" not in file.schema_arrow.names:
         raise DataError(f"{path} has no column `text`: rename the column that holds the documents")
+    kind = file.schema_arrow.field("text").type
+    if str(kind) not in ("string", "large_string", "string_view"):
+        raise DataError(f"{path}: the column `text` holds {kind}, not strings: convert it")
     return [Unit(str(path), group, split) for group in range(file.num_row_groups)]
 
 
@@ -212,7 +215,7 @@ def read_unit(unit: Unit) -> Iterator[tuple[str, str]]:
 
 def split_of(text: str) -> str:
     """5 % validation, 5 % held-out, by the document's hash: the same text never lands in two splits."""
-    bucket = int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:4], "big") % 20
+    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 20
     return {0: "val", 1: "heldout"}.get(bucket, "train")
 
 
@@ -242,7 +245,7 @@ def json_texts(path: Path, lines: Iterable[str]) -> Iterator[str]:
                 f"{path}: a line is no JSON object with the key `text`, mend or remove it: {line.strip()[:60]!r}"
             ) from None
         if isinstance(text, str) and text:
-            yield text
+            yield text.encode("utf-8", "replace").decode()  # JSON can escape half of a character
 
 
 def txt_documents(lines: Iterable[str]) -> Iterator[str]:
@@ -343,7 +346,7 @@ def _tokenize_unit(unit: Unit) -> dict[str, tuple[np.ndarray, list[int], int]]:
         ids = _tokenizer.encode(text)
         arrays, size = pieces.get(split, ([], 0))
         arrays.append(ids)
-        pieces[split] = (arrays, size + len(text.encode("utf-8", "replace")))
+        pieces[split] = (arrays, size + len(text.encode()))
     return {split: (np.concatenate(a), [len(x) for x in a], size) for split, (a, size) in pieces.items()}
 
 
@@ -364,6 +367,7 @@ def tokenize(corpus: Corpus, folder: Path) -> dict[str, dict[str, Any]]:
         pool = stack.enter_context(
             ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(str(folder / "tokenizer.json"),))
         )
+        stack.callback(pool.shutdown, cancel_futures=True)  # a failure does not wait for the rest
         results = pool.map(_tokenize_unit, corpus.units)
         for result in tqdm(results, total=len(corpus.units), desc="tokenize", unit="part"):
             for split, (ids, counts, size) in result.items():

@@ -46,7 +46,7 @@ from prepare import evaluation_rows, load_meta, pick_device, settle_numerics
 
 ROWS = 16  # a batch; fixed, so that no model is scored on batches of its own choosing
 REPLY_SECONDS = 600.0  # for one batch; a model that takes longer is stuck
-CAUSAL_TOLERANCE = 1e-2  # of a logit: far above rounding, far below what a peek at the answer does
+CAUSAL_TOLERANCE = 1e-3  # of a logit, nats: as much as a peek could be worth without being seen
 
 
 class Refused(Exception):
@@ -98,8 +98,12 @@ def probe_positions(T: int) -> list[int]:
 
 
 def check_causality(host: ModelHost, rows: np.ndarray, vocab_size: int) -> None:
-    """For each position p: other tokens from p on must leave the logits before p as they were."""
+    """For each position p: other tokens from p on must leave the logits before p as they were.
+
+    The same ids give the same digits on all the kernels that are usual here. Where they do not (atomic additions,
+    say), what two passes over the same ids differ by is allowed for."""
     T = rows.shape[1] - 1
+    tolerance = 0.0
     dice = random.SystemRandom()  # drawn now, so that no model can have been trained to expect it
     positions = probe_positions(T)
     for start in range(0, len(positions), ROWS):
@@ -109,10 +113,13 @@ def check_causality(host: ModelHost, rows: np.ndarray, vocab_size: int) -> None:
         for row, cut in zip(altered, cuts, strict=True):
             row[cut:] = torch.tensor([dice.randrange(vocab_size) for _ in range(T - cut)])
         before = host.logits(original).clone()  # the next call overwrites the shared logits
+        if not tolerance:
+            rounding = float((host.logits(original) - before).abs().max())
+            tolerance = max(CAUSAL_TOLERANCE, 4 * rounding)
         after = host.logits(altered)
         for i, cut in enumerate(cuts):
             change = float((after[i, :cut] - before[i, :cut]).abs().max())
-            if not change <= CAUSAL_TOLERANCE:
+            if not change <= tolerance:
                 raise Refused(f"not causal: changing tokens from {cut} on moves earlier logits by {change:.3g}")
 
 
@@ -124,8 +131,6 @@ class ModelHost:
     """The process that runs the model. Use as a context manager; `logits` is its only service."""
 
     def __init__(self, run_dir: Path, sequence_length: int, vocab_size: int) -> None:
-        info = pick_device()
-        self.device = info.torch_device
         self.shape = (ROWS, sequence_length, vocab_size)
         self.log = run_dir / "work" / "host.log"
         ours, theirs = socket.socketpair()
@@ -138,13 +143,16 @@ class ModelHost:
             )  # fmt: skip
         theirs.close()
         self.ids, ids_file = shared_tensor(self.shape[:2], torch.int64)
-        self.buffer, message, buffer_file = shared_logits(self.shape, self.device)
+        self.buffer, message, buffer_file = shared_logits(self.shape, pick_device().torch_device)
+        self.device = self.buffer.device  # where the loss is computed
         self.channel.send({"shape": self.shape}, ids_file)
         self.channel.send(message, buffer_file)
         self.parameters = int(self._reply()["parameters"])
 
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
         """ids int64 [B, T], B at most ROWS → logits fp32 [B, T, vocab], valid until the next call."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()  # the host will overwrite the last logits: nobody may still read them
         self.ids[: len(ids)].copy_(ids)
         self.channel.send({"rows": len(ids)})
         self._reply()
@@ -191,12 +199,15 @@ def shared_logits(
     """The scorer's buffer for logits, and the message (and descriptor) that lets the host write into it.
 
     On CUDA it is device memory, opened by the host through an IPC handle; logits never leave the GPU. Elsewhere
-    it is memory of the machine, from which an MPS scorer reads as a CPU does."""
+    it is memory of the machine, read by a scorer on the CPU."""
     if device.type == "cuda":
-        buffer = torch.empty(shape, dtype=torch.float32, device=device)
-        parts = buffer.untyped_storage()._share_cuda_()  # type: ignore[no-untyped-call]
-        handle = [part.hex() if isinstance(part, bytes) else part for part in parts]
-        return buffer, {"cuda_handle": handle}, None
+        try:
+            buffer = torch.empty(shape, dtype=torch.float32, device=device)
+            parts = buffer.untyped_storage()._share_cuda_()  # type: ignore[no-untyped-call]
+            handle = [part.hex() if isinstance(part, bytes) else part for part in parts]
+            return buffer, {"cuda_handle": handle}, None
+        except RuntimeError as error:  # no IPC here (WSL), or no room
+            print(f"evaluate: no device memory to share ({first_line(error)}); using the machine's, slower")
     buffer, descriptor = shared_tensor(shape, torch.float32)
     return buffer, {"cuda_handle": None}, descriptor
 
@@ -334,7 +345,8 @@ def main() -> None:
     parser.add_argument("--host", type=int, help=argparse.SUPPRESS)  # be the model host, on this descriptor
     options = parser.parse_args()
     run_dir = options.run_dir.resolve()
-    os.environ.pop("PYTORCH_ALLOC_CONF", None)  # expandable segments cannot be shared with another process
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        os.environ.pop(name, None)  # expandable segments cannot be shared with another process
     if options.host is not None:
         serve_model(run_dir, Channel(socket.socket(fileno=options.host)))
         return
@@ -346,8 +358,8 @@ def main() -> None:
         evaluate(run_dir)
     except Refused as error:
         refuse(run_dir, str(error))
-    except DataError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
+    except (DataError, torch.OutOfMemoryError) as error:
+        print(f"evaluate: {first_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -163,10 +163,11 @@ class Channel:
 
     def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
         data = json.dumps(message).encode() + b"\n"
-        if descriptor is None:
-            self.socket.sendall(data)
-        else:
-            socket.send_fds(self.socket, [data], [descriptor])
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next receive says that it is gone
+            if descriptor is None:
+                self.socket.sendall(data)
+            else:
+                socket.send_fds(self.socket, [data], [descriptor])
 
     def receive(self) -> tuple[dict[str, Any] | None, int | None]:
         """The next message and the descriptor that came with it; (None, None) when the other side is gone."""
@@ -174,7 +175,7 @@ class Channel:
         while b"\n" not in self.buffer:
             try:
                 data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, 1)
-            except ConnectionResetError:
+            except OSError:
                 return None, None
             if not data:
                 return None, None
@@ -195,15 +196,15 @@ class Clock:
     pid: int  # the trainer
     started: float | None = None
     cpu_started: float = 0.0
+    cpu_last: float = 0.0  # the last reading while the trainer lived
 
     def _cpu(self) -> float:
         import psutil
 
-        try:
+        with contextlib.suppress(psutil.Error):
             times = psutil.Process(self.pid).cpu_times()
-        except psutil.Error:
-            return self.cpu_started
-        return float(times.user + times.system + times.children_user + times.children_system)
+            self.cpu_last = float(times.user + times.system + times.children_user + times.children_system)
+        return self.cpu_last
 
     def start(self) -> None:
         if self.started is None:

@@ -41,6 +41,7 @@ import math
 import mmap
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +60,7 @@ from corpus import (
     SPLITS,
     DataError,
     file_sha256,
+    first_line,
     open_corpus,
     tokenize,
     train_tokenizer,
@@ -206,7 +208,8 @@ def settle_numerics(seed: int) -> None:
             libc.mallopt(parameter, 2**30)
 
 
-FLASH_ATTENTION = {(9, 0): "varunneal/flash-attention-3"}  # compute capability → kernel repository
+# Kernel repositories for a compute capability: the first that has a build for this PyTorch.
+FLASH_ATTENTION = {(9, 0): ("varunneal/flash-attention-3", "kernels-community/flash-attn3")}
 
 
 def fetch_flash_attention() -> dict[str, str] | None:
@@ -214,19 +217,17 @@ def fetch_flash_attention() -> dict[str, str] | None:
     hash for the preparation's record; None where there is no kernel for the device, or it cannot be had."""
     import torch
 
-    repository = FLASH_ATTENTION.get(torch.cuda.get_device_capability())
-    if repository is None:
-        return None
-    try:
-        from huggingface_hub import HfApi
-        from kernels import install_kernel
+    for repository in FLASH_ATTENTION.get(torch.cuda.get_device_capability(), ()):
+        try:
+            from huggingface_hub import HfApi
+            from kernels import install_kernel
 
-        revision = HfApi().repo_info(repository, repo_type="kernel").sha
-        path = install_kernel(repository, revision=revision, trust_remote_code=[repository])
-        return {"repository": repository, "revision": str(revision), "sha256": kernel_sha256(path)}
-    except Exception as error:  # any failure has the same remedy: the attention that torch brings along
-        print(f"prepare: no FlashAttention-3 ({error}); training will use PyTorch's own attention")
-        return None
+            revision = HfApi().repo_info(repository, repo_type="kernel").sha
+            path = install_kernel(repository, revision=revision, trust_remote_code=[repository])
+            return {"repository": repository, "revision": str(revision), "sha256": kernel_sha256(path)}
+        except Exception as error:  # any failure has the same remedy: the next, or what PyTorch brings along
+            print(f"prepare: no FlashAttention-3 from {repository} ({first_line(error)})")
+    return None
 
 
 def kernel_sha256(path: Path) -> str:
@@ -270,21 +271,22 @@ def prepare(profile: Profile, source: str, shards: int) -> Path:
         tokenizer = train_tokenizer(corpus, profile.vocab_size, folder / "tokenizer.json")
         meta_path = folder / "meta.json"
         tokenizer_hash = file_sha256(folder / "tokenizer.json")
-        if not is_complete(folder, tokenizer_hash):
+        if is_complete(folder, tokenizer_hash):
+            meta = json.loads(meta_path.read_text())
+        else:
             meta_path.unlink(missing_ok=True)  # what is incomplete must not look complete
             splits = tokenize(corpus, folder)
             check_splits(splits, profile, source)
-            kind = device_kind()
             meta = {
                 "format": FORMAT, "key": key, "profile": profile.name, "source": source,
                 "vocab_size": tokenizer.vocab_size, "sequence_length": profile.sequence_length,
-                "bos_id": tokenizer.bos_id, "budget": profile_budget(profile, kind),
+                "bos_id": tokenizer.bos_id,
                 "eval_tokens": min(profile.eval_tokens, splits["val"]["tokens"]) // profile.sequence_length
                 * profile.sequence_length,
                 "noise_prior": profile.noise_prior, "tokenizer_sha256": tokenizer_hash, "splits": splits,
-                "device": kind, "flash_attention": fetch_flash_attention() if kind == "cuda" else None,
             }  # fmt: skip
-            write_whole(meta_path, json.dumps(meta, indent=1))  # last: from here on it is complete
+        meta |= machine_facts(profile, meta)
+        write_whole(meta_path, json.dumps(meta, indent=1))  # last: from here on it is complete
     write_whole(cache_dir() / "current.json", json.dumps({"preparation": str(folder)}))
     return folder
 
@@ -300,9 +302,15 @@ def is_complete(folder: Path, tokenizer_hash: str) -> bool:
     return whole and meta["tokenizer_sha256"] == tokenizer_hash
 
 
-def profile_budget(profile: Profile, kind: str) -> str:
-    """CPU-seconds say nothing about a run whose work is done by a GPU."""
-    return "60s" if profile is SMALL and kind != "cpu" else profile.budget
+def machine_facts(profile: Profile, meta: dict[str, Any]) -> dict[str, Any]:
+    """What depends on this machine, looked at by every prepare.py: it may be another one, or back online."""
+    kind = device_kind()
+    # CPU-seconds say nothing about a run whose work is done by a GPU.
+    budget = "60s" if profile is SMALL and kind != "cpu" else profile.budget
+    kernel = meta.get("flash_attention")
+    if kind == "cuda" and profile is FULL and kernel is None:
+        kernel = fetch_flash_attention()
+    return {"device": kind, "budget": budget, "flash_attention": kernel}
 
 
 def check_splits(splits: dict[str, dict[str, Any]], profile: Profile, source: str) -> None:
@@ -505,18 +513,16 @@ class TrainerRing:
         self.device = device
         self.asynchronous = device.type == "cuda"
         self.in_flight: deque[tuple[int, Any]] = deque()
-        if self.asynchronous:  # page-locked, so that the copy engine can read it while the host goes on
-            size = self.rows.numel() * self.rows.element_size()
-            cudart = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-            failed = cudart.cudaHostRegister(self.rows.data_ptr(), size, 0)
-            if int(failed) != 0:
-                print(f"prepare: rows could not be page-locked (CUDA error {int(failed)}); copies will be slower")
 
     def load(self, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """One copy of the uint16 rows; widened to int64 on the device."""
+        """The uint16 rows, widened to int64 on the device."""
         import torch
 
-        rows = self.rows[slot].to(self.device, non_blocking=self.asynchronous)
+        rows = self.rows[slot]
+        if self.asynchronous:
+            # Through page-locked memory of PyTorch's, which knows by itself when the copy engine is done with it.
+            rows = rows.pin_memory()
+        rows = rows.to(self.device, non_blocking=self.asynchronous)
         copied: Any = torch.cuda.Event() if self.asynchronous else None  # type: ignore[no-untyped-call]
         if copied:
             copied.record()
@@ -574,6 +580,7 @@ def start_run() -> Run:
     """Begins a run: settles seeds and precision, and connects to the feeder (the runner's, or its own)."""
     try:
         meta, seed, budget = run_settings()
+        os.environ["AUTORESEARCH_PREPARATION"] = meta["folder"]  # the same for feeder and scorer, come what may
         folder = Path(os.environ.get("AUTORESEARCH_RUN") or HERE / "runs" / "standalone")
         feeder = None
         if "AUTORESEARCH_FEED" in os.environ:
@@ -630,6 +637,7 @@ def main() -> None:
         os.environ["AUTORESEARCH_CACHE"] = str(options.cache.expanduser().resolve())
     try:
         if options.feed:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer; the feeder ends with it
             meta, seed, budget = run_settings()
             packer = Packer(TokenStore.load(Path(meta["folder"]), "train"), meta["bos_id"], seed)
             feed(options.feed, Channel(socket.socket(fileno=options.fd)), packer, Clock(budget, options.pid))
@@ -641,7 +649,7 @@ def main() -> None:
             profile = PROFILES.get(options.profile) or choose_profile()
             source = options.source or profile.source
             folder = prepare(profile, source, options.shards)
-            describe(json.loads((folder / "meta.json").read_text()), folder)
+            describe(json.loads((folder / "meta.json").read_text()), folder, options.cache is not None)
     except DataError as error:
         stop(str(error))
     except BrokenProcessPool:
@@ -653,7 +661,7 @@ def main() -> None:
         stop("stopped; what is done is kept: run this again to go on")
 
 
-def describe(meta: dict[str, Any], folder: Path) -> None:
+def describe(meta: dict[str, Any], folder: Path, cache_given: bool) -> None:
     for split in SPLITS:
         facts = meta["splits"][split]
         print(
@@ -664,6 +672,8 @@ def describe(meta: dict[str, Any], folder: Path) -> None:
     if meta["profile"] == "full" and meta["source"] == "sample":
         print("note: a GPU reads this small corpus dozens of times; the score then measures overfitting only")
     print(f"ready: {folder}")
+    if cache_given:
+        print(f"for training to find it: export AUTORESEARCH_CACHE={cache_dir()}")
 
 
 if __name__ == "__main__":

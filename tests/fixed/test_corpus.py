@@ -86,6 +86,7 @@ BAD_FOLDERS = {
     "broken UTF-8": ({"a.txt": b"fine\n\xff\xfe broken\n"}, "is not UTF-8"),
     "not JSON": ({"a.jsonl": b'{"text": "x"}\nnonsense\n'}, "key `text`"),
     "wrong key": ({"a.jsonl": b'{"body": "x"}\n'}, "key `text`"),
+    "half a character": ({"a.jsonl": b'{"text": "\\ud800"}\n'}, "add more documents"),
     "corrupt parquet": ({"a.parquet": b"PAR1 this is no parquet file"}, "no readable parquet"),
     "one document": ({"a.txt": b"A single short document.\n"}, "add more documents"),
 }
@@ -111,6 +112,12 @@ def run_prepare(*arguments: str, cache: Path, **environment: str) -> subprocess.
         [sys.executable, "prepare.py", *arguments], cwd=ROOT, capture_output=True, text=True,
         env={**inherited, "AUTORESEARCH_CACHE": str(cache), **environment},
     )  # fmt: skip
+
+
+def test_a_text_column_that_holds_no_text_is_named(tmp_path):
+    pq.write_table(pa.table({"text": [1, 2, 3]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="holds int64, not strings"):
+        open_corpus(str(tmp_path), 1, tmp_path)
 
 
 def test_unknown_profile_source_and_missing_data(tmp_path):
