@@ -323,7 +323,8 @@ def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
     report = {
         **{key: totals[key] for key in ("seconds", "cpu_seconds", "share")},
         "tokens": tokens, "steps": steps, "budget": clock.budget.text, "seed": packer.seed,
-        "overrun": max(0.0, totals["share"] - 1), "finished": finished, "epochs": packer.drawn / packer.documents,
+        "overrun": max(0.0, totals["share"] - 1), "finished": finished,
+        "epochs": packer.served / max(1, len(packer.tokens)),
         "cropped_share": packer.cropped / max(1, packer.served),
     }  # fmt: skip
     write_whole(run_dir / "feed.json", json.dumps(report, indent=1))

@@ -371,7 +371,8 @@ class Run:
         self.seed, self.budget, self.profile = seed, budget, str(meta["profile"])
         self.vocab_size, self.sequence_length = int(meta["vocab_size"]), int(meta["sequence_length"])
         self.bos_id = int(meta["bos_id"])
-        self.progress, self.seconds, self.tokens = 0.0, 0.0, 0  # as of the last step served
+        self.progress, self.seconds, self.tokens = 0.0, 0.0, 0  # as of the last step served, which is included
+        self._done = 0  # tokens of the steps before it
         self._channel, self._folder = channel, folder
         self._feeder: subprocess.Popen[bytes] | None = None
         self._pending: deque[tuple[int, Any, Any, dict[str, float]]] = deque()
@@ -382,7 +383,7 @@ class Run:
 
     @property
     def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds if self.seconds > 0 else 0.0
+        return self._done / self.seconds if self.seconds > 0 else 0.0
 
     # -- rows
 
@@ -411,7 +412,7 @@ class Run:
             self.progress, self.seconds = min(1.0, reply["progress"]), reply["seconds"]
             if reply["slots"] is None:
                 return
-            self.tokens = reply["tokens"]
+            self._done, self.tokens = self.tokens, reply["tokens"]
             yield [ring.load(slot) for slot in reply["slots"]]
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def progress_line(points: Sequence[Point]) -> str:
     tokens, seconds = last.tokens - since.tokens, last.seconds - since.seconds
     if seconds <= 0:
         tokens, seconds = last.tokens, last.seconds
-    if seconds > 0 and tokens > 0:
+    if seconds > 0.1 and tokens > 0:  # the first step is served at once, which is no speed
         parts.append(f"{_thousands(tokens / seconds)} tok/s")
     if share > 0 and last.seconds > 0:
         parts.append(f"{last.seconds * (1 - share) / share:.0f} s left")
