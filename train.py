@@ -64,7 +64,7 @@ FULL_WINDOW_PATTERN = "SSSSL"  # S: short window, L: whole context; repeated, th
 FULL_SHORT_WINDOW = 256  # tokens; mar8: a sixth of the context is slower, a tenth worse
 FULL_TOTAL_BATCH = 2**18  # tokens a step; mar8's largest gain: 2**19 leaves too few steps
 FULL_DEVICE_BATCH_SIZE = 128  # rows at once, their gradients added up to TOTAL_BATCH; halve it if memory runs out
-FULL_LOSS_ROWS = 2**14  # tokens whose logits exist at once: half a GiB of float32
+FULL_LOSS_ROWS = 2**15  # tokens whose logits exist at once: a GiB of float32
 FULL_EMBEDDING_LR = 0.9  # AdamW, token and value embeddings; mar8: 0.8 and 1.0 are worse
 FULL_HEAD_LR = 0.005  # AdamW, unembedding; mar8: 0.004 and 0.006 are worse
 FULL_MATRIX_LR = 0.04  # Muon; mar8: 0.035 and 0.045 are worse
@@ -342,7 +342,7 @@ class HeadLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int) -> Tensor:
         matrix = weight.to(hidden.dtype)
-        d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        d_hidden, d_weight = [], torch.zeros_like(weight)
         total = torch.zeros((), device=hidden.device)
         for start in range(0, hidden.size(0), rows):
             h, target = hidden[start : start + rows], targets[start : start + rows, None]
@@ -353,10 +353,10 @@ class HeadLoss(torch.autograd.Function):
             d_logits = torch.ops.aten.tanh_backward(log_p.exp(), bent).to(h.dtype)
             d_target = torch.expm1(-loss) * (1 - bent.gather(1, target).square())
             d_logits.scatter_(1, target, d_target.to(h.dtype))
-            d_hidden[start : start + rows] = d_logits @ matrix
+            d_hidden.append(d_logits @ matrix)
             d_weight += d_logits.T @ h
             total += loss.sum()
-        ctx.save_for_backward(d_hidden, d_weight)
+        ctx.save_for_backward(torch.cat(d_hidden), d_weight)
         return total / hidden.size(0)
 
     @staticmethod
@@ -618,6 +618,8 @@ def main() -> None:
     hp = hyperparameters(run.profile)
     try:
         train(run, hp)
+    except KeyboardInterrupt:
+        sys.exit("train: stopped by hand: nothing is scored")
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's allocator raises a plain one
         if not any(words in str(error) for words in ("out of memory", "can't allocate memory")):
             raise
