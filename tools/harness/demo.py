@@ -24,10 +24,10 @@ from .branch import PREFIX, TRAIN, Git
 from .text import read_json, write_json, write_whole
 
 TAG = "demo"
-BUDGET = "150000tok"  # in tokens, so that the digits repeat on one machine
+BUDGET = "100000tok"  # in tokens, so that the digits repeat on one machine
 EXPERIMENTS = 5
 # Set back at the clone's starting point, so that a short demo has something to find: name to worse value.
-SET_BACK = {"SMALL_MATRIX_LR": "0.01", "SMALL_WARMDOWN": "0.1"}
+SET_BACK = {"SMALL_TOTAL_BATCH": "2**12", "SMALL_EMBEDDING_LR": "0.05"}
 SERVER = Path("tools", "researcher", "server.py")
 # opencode fetches the package for plugins at each launch, and waits long where there is no network; it takes this
 # for done. Our plugin imports nothing.
