@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,16 @@ import prepare
 from corpus import Tokenizer
 from feeder import Channel
 from tests.fixed.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def numerics_as_before() -> Iterator[None]:
+    """The scorer flushes denormals to zero, for the whole process; tests that come after want theirs back."""
+    import torch
+
+    yield
+    torch.set_flush_denormal(False)
+
 
 MODEL = """
 import torch
