@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import importlib.util
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,8 @@ def trains(train: TrainFile, folder: Path, monkeypatch: pytest.MonkeyPatch) -> s
     module = importlib.util.module_from_spec(spec)
     run = Run()
     monkeypatch.setattr(prepare, "start_run", lambda: run)
+    # A second version of the file, as long and as young as the first, would be taken for it.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for so little work a second one costs more than it brings
     try:
