@@ -114,8 +114,8 @@ FULL = Profile(
 SMALL = Profile(
     name="small",
     sequence_length=256,
-    # At this budget a run sees about half a million tokens. A larger vocabulary puts more bytes into each
-    # of them, but spends them on embeddings that are then seen too rarely, and on a wider softmax.
+    # Best per byte at this budget (depth 2, width 128, one seed each): 2048 gave 2.045, 4096 1.956, 8192 1.965.
+    # A larger one puts more bytes into each token, but makes a wider softmax and rarely seen embeddings.
     vocab_size=4096,
     budget="100cpu",  # about a minute on two idle cores
     eval_tokens=131_072,
