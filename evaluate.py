@@ -27,6 +27,7 @@ import math
 import mmap
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +52,14 @@ CAUSAL_TOLERANCE = 1e-3  # of a logit, nats: as much as a peek could be worth wi
 
 class Refused(Exception):
     """The model cannot be scored. The message is one line that says why."""
+
+
+class HostKilled(Exception):
+    """The model host was killed from outside (memory, a person), which says nothing about the model."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"the model's process was killed from outside by {signal.Signals(number).name}")
+        self.number = number
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -166,6 +175,9 @@ class ModelHost:
             raise Refused(f"the model gave no answer within {REPLY_SECONDS:.0f} s")
         reply, _ = self.channel.receive()
         if reply is None:
+            code = self.process.wait()
+            if code in (-signal.SIGKILL, -signal.SIGTERM):
+                raise HostKilled(-code)
             lines = self.log.read_text(errors="replace").strip().splitlines()
             raise Refused(f"the model's process died: {lines[-1][:200] if lines else 'it left no word'}")
         if "error" in reply:
@@ -358,6 +370,9 @@ def main() -> None:
         evaluate(run_dir)
     except Refused as error:
         refuse(run_dir, str(error))
+    except HostKilled as error:
+        print(f"evaluate: {error}", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), error.number)  # so that who waits for this process sees what happened
     except (DataError, torch.OutOfMemoryError) as error:
         print(f"evaluate: {first_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None

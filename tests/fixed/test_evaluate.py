@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -155,6 +156,14 @@ def test_a_refusal_is_recorded_and_said_in_one_line(tiny, tmp_path):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "build_model" in done.stderr
     assert "build_model" in json.loads((run / "score.json").read_text())["refused"]
+
+
+def test_a_host_that_is_killed_from_outside_is_no_refusal(tiny, tmp_path):
+    forward = "import os; os.kill(os.getpid(), 9)"
+    run = make_run(tmp_path / "run", prepare.load_meta()["vocab_size"], forward=forward)
+    done = run_evaluate(run)
+    assert done.returncode == -signal.SIGKILL
+    assert "killed from outside" in done.stderr and not (run / "score.json").exists()
 
 
 def test_a_run_that_never_finished_is_no_run(tiny, tmp_path):
