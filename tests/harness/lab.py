@@ -265,3 +265,4 @@ class Lab:
         for pid in self.processes().values():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        self.settle()  # a process on its way out still holds its locks
