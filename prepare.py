@@ -329,9 +329,9 @@ def load_meta() -> dict[str, Any]:
         folder = Path(named or json.loads((cache_dir() / "current.json").read_text())["preparation"])
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"no data is prepared in {named or cache_dir()}: run uv run prepare.py") from None
+        raise DataError(f"no data is prepared in {named or cache_dir()}: run scripts/setup.sh") from None
     if meta.get("format") != FORMAT:
-        raise DataError(f"{folder} was made by another version of prepare.py: run uv run prepare.py again")
+        raise DataError(f"{folder} was made by another version of prepare.py: run prepare.py again")
     return {**meta, "folder": str(folder)}
 
 

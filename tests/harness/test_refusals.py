@@ -183,7 +183,7 @@ def test_no_preparation(new: Lab) -> None:
     (new.cache / "current.json").unlink()
     answer = new.run("--baseline")
     assert "no data prepared" in refusal(answer)
-    assert answer.next == "uv run prepare.py"
+    assert answer.next == "scripts/setup.sh"
     (new.cache / "current.json").write_text('{"prep')
     assert "current.json cannot be read" in refusal(new.run("--baseline"))
     new.prepare("two")

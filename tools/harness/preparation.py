@@ -10,7 +10,7 @@ from pathlib import Path
 from . import Refused
 from .text import read_json
 
-COMMAND = "uv run prepare.py"
+COMMAND = "scripts/setup.sh"
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|cpu|tok)")  # 300s, 100cpu (seconds of the trainer's CPU time), 400000tok
 
 
