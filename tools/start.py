@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Start or resume a research campaign: set-up, branch, baseline, then opencode with the skill; or show one."""
+"""Start or resume a research campaign: set-up, branch, baseline, then opencode. With --demo, show a short one."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Options:
 def arguments(argv: list[str]) -> Options:
     parser = Parser("scripts/start.sh", __doc__ or "", EXAMPLES)
     parser.add_argument("tag", nargs="?", help="the campaign's name; default: the current one, else from the date")
-    parser.add_argument("--headless", action="store_true", help="without a terminal")
+    parser.add_argument("--headless", action="store_true", help="no opencode window, but a line for each event")
     parser.add_argument("--model", metavar="PROVIDER/NAME", help="the model, as `opencode models` lists it")
     parser.add_argument("--demo", action="store_true", help="with the embedded researcher, in a clone in .demo/")
     parser.add_argument("--experiments", type=int, metavar="N", help="end when N more experiments are logged")
-    parser.add_argument("--profile", choices=("full", "small", "auto"), help="prepare and use this profile")
+    parser.add_argument("--profile", choices=("full", "small", "auto"), help="full (CUDA), small (CPU, MPS), auto: as found")
     parser.add_argument("--budget", help="of each run: 300s, 100cpu (CPU-seconds) or 400000tok")
     given = Options(**vars(parser.parse_args(argv)))
     if given.demo and (given.tag or given.model or given.profile):
