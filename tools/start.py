@@ -58,7 +58,7 @@ def arguments(argv: list[str]) -> Options:
     parser.add_argument("--model", metavar="PROVIDER/NAME", help="the model, as `opencode models` lists it")
     parser.add_argument("--demo", action="store_true", help="with the embedded researcher, in a clone in .demo/")
     parser.add_argument("--experiments", type=int, metavar="N", help="end when N more experiments are logged")
-    parser.add_argument("--profile", choices=("full", "small", "auto"), help="full (CUDA), small (CPU, MPS), auto: as found")
+    parser.add_argument("--profile", choices=("full", "small", "auto"), help="full: CUDA; small: CPU, MPS")
     parser.add_argument("--budget", help="of each run: 300s, 100cpu (CPU-seconds) or 400000tok")
     given = Options(**vars(parser.parse_args(argv)))
     if given.demo and (given.tag or given.model or given.profile):
