@@ -31,7 +31,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ import numpy as np
 import torch
 
 from corpus import DataError, Tokenizer, first_line, write_whole
-from feeder import Channel
+from feeder import Channel, shared_file
 from prepare import evaluation_rows, load_meta, pick_device, settle_numerics
 
 ROWS = 16  # a batch; fixed, so that no model is scored on batches of its own choosing
@@ -194,10 +193,8 @@ class ModelHost:
 
 def shared_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[torch.Tensor, int]:
     """A tensor in memory that another process can map, and the descriptor to hand it."""
-    shm = Path("/dev/shm")
-    file = tempfile.TemporaryFile(dir=shm if shm.is_dir() else None)  # noqa: SIM115 (nameless: lives in its maps)
-    file.truncate(math.prod(shape) * dtype.itemsize)
-    descriptor = os.dup(file.fileno())
+    with shared_file(math.prod(shape) * dtype.itemsize) as file:
+        descriptor = os.dup(file.fileno())
     return map_tensor(descriptor, shape, dtype), descriptor
 
 

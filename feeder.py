@@ -23,7 +23,7 @@ from bisect import bisect_right, insort
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -231,6 +231,14 @@ class Clock:
         return self.share(tokens) >= 1
 
 
+def shared_file(size: int) -> IO[bytes]:
+    """A file of `size` bytes in memory, without a name: it goes with the last process that maps it."""
+    shm = Path("/dev/shm")
+    file = tempfile.TemporaryFile(dir=shm if shm.is_dir() else None)  # noqa: SIM115
+    file.truncate(size)
+    return file
+
+
 @dataclass
 class Ring:
     """The feeder's side of a ring: which slots are free, which hold rows that were not yet served."""
@@ -244,10 +252,7 @@ class Ring:
 
     def __post_init__(self) -> None:
         slots = 2 * self.accum + 2
-        shm = Path("/dev/shm")
-        # Nameless: its memory goes with the last process that maps it.
-        self.file = tempfile.TemporaryFile(dir=shm if shm.is_dir() else None)  # noqa: SIM115
-        self.file.truncate(slots * self.B * (self.T + 1) * 2)
+        self.file = shared_file(slots * self.B * (self.T + 1) * 2)
         self.rows = np.frombuffer(mmap.mmap(self.file.fileno(), 0), np.uint16).reshape(slots, self.B, self.T + 1)
         self.free.extend(range(slots))
 
