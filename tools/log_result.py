@@ -6,10 +6,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from harness import campaign, conclude
+from harness import campaign, conclude, steering
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.conclude import Conclusion
-from harness.situation import look
+from harness.situation import Situation, look
 
 NAME = "log_result"
 EXAMPLES = """\
@@ -43,9 +43,15 @@ def as_json(concluded: Conclusion) -> dict[str, object]:
         "composite": verdict.framework.composite,
         "band": verdict.framework.band,
         "framework": list(verdict.framework.lines),
+        "program_diff": diff(after),
         "state": after.state.name,
         "next": after.state.next,
     }
+
+
+def diff(after: Situation) -> list[str]:
+    """What changed in program.md, where the next experiment is due: a revert says it otherwise."""
+    return steering.changes(after) if after.state.name == "clean" else []
 
 
 def body() -> int:
@@ -65,6 +71,8 @@ def body() -> int:
         print(f"logged: {after.newest.commit[:7]} {score}, {decision.memory_gb:.1f} GB, run {runs}")
         if decision.status == "keep":
             print(f"the branch autoresearch/{after.branch.tag} is at {after.branch.tip[:7]}")
+    for line in steering.told(diff(after)):
+        print(line)
     print(f"next: {after.state.next}")
     return DONE
 

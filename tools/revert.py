@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from harness import campaign, conclude
+from harness import campaign, conclude, steering
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.situation import look
 
@@ -25,8 +25,10 @@ def body() -> int:
         after = look(ROOT)
     tip = after.branch.tip[:7]
     where = str(saved.relative_to(ROOT)) if saved else None
+    diff = steering.changes(after)
     if given.json:
-        show_json({"saved": where, "incumbent": tip, "state": after.state.name, "next": after.state.next})
+        found = {"saved": where, "incumbent": tip, "program_diff": diff}
+        show_json({**found, "state": after.state.name, "next": after.state.next})
         return DONE
     for note in now.notes:
         print(f"note: {note}")
@@ -35,6 +37,8 @@ def body() -> int:
     print(
         f"train.py is the incumbent's ({tip})" if now.edited else f"train.py was the incumbent's already ({tip})"
     )
+    for line in steering.told(diff):
+        print(line)
     print(f"next: {after.state.next}")
     return DONE
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness import Refused, attend, campaign, record, state, submit
+from harness import Refused, attend, campaign, record, state, steering, submit
 from harness.command import DONE, FAILED, ROOT, RUNNING, Parser, main, show_json
 from harness.record import Run
 from harness.situation import Situation, look
@@ -99,6 +99,8 @@ def body() -> int:
     seconds = patience(given)
     with campaign.lock(ROOT):
         now = look(ROOT)
+        begins = given.message is not None and not given.fix
+        diff = steering.changes(now) if begins else []  # what the model may have passed by
         path = start(given, now)
 
     def say(line: str) -> None:
@@ -107,6 +109,8 @@ def body() -> int:
 
     for note in now.notes:
         say(f"note: {note}")
+    if diff:
+        say(f"note: {steering.CHANGED}")
     run, pinned = record.read(path), campaign.load(ROOT, now.branch.tag)
     if run is not None and pinned is not None and run.record is None:
         say(describe(run, pinned.budget))
@@ -119,7 +123,7 @@ def body() -> int:
     if now.branch.tag != path.parent.name:
         raise Refused(f"another branch was checked out meanwhile: git switch autoresearch/{path.parent.name}")
     if given.json:
-        show_json(as_json(run, now))
+        show_json({**as_json(run, now), **({"program_diff": diff} if begins else {})})
     else:
         show(run, now)
     if run.record is None:

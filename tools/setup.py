@@ -225,7 +225,7 @@ def install_client() -> bool:
     npm = find_npm() or install_npm()
     home = TOOLS / "client"
     home.mkdir(exist_ok=True)
-    with step("client", " and ".join(wanted)):
+    with step("client", f"{' and '.join(wanted)}, up to 180 MB"):
         options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
         run([npm, "install", "--prefix", home, *options, *wanted], {"PATH": path_with(npm)})
         (TOOLS / "bin").mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from harness import attend, campaign, steering
+from harness import attend, campaign, disk, limits, steering, stint
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
 from harness.ledger import clean
@@ -24,12 +24,15 @@ def facts(now: Situation) -> dict[str, Any]:
     """What is printed, as JSON has it."""
     pinned, best, newest, noise = now.campaign, now.incumbent, now.newest, now.noise
     program = steering.read(now.root)
+    set_limits, complaints = stint.limits(now)
+    short = disk.shortage(now.root)
     found: dict[str, Any] = {
         "state": now.state.name,
         "tag": now.branch.tag,
         "branch": f"autoresearch/{now.branch.tag}",
         "goal": steering.goal(program),
-        "program_changed": bool(now.runs) and steering.digest(program) != now.runs[-1].request.program_sha256,
+        "program_changed": steering.changed(now),
+        "program_diff": steering.changes(now),
         "budget": pinned.budget if pinned else None,
         "profile": f"{pinned.profile} on {pinned.device}" if pinned else None,
         "noise": {"sigma": noise.sigma, "runs": noise.runs} if noise else None,
@@ -40,7 +43,9 @@ def facts(now: Situation) -> dict[str, Any]:
         "results": [result(e) for e in now.experiments if e.decision][-SHOWN:],
         "current": current(now, newest) if newest and not newest.decision else None,
         "elsewhere": None,
-        "notes": list(now.notes),
+        "limits": limits.lines(set_limits, stint.spent(now)) if set_limits else [],
+        "stop": now.stop,
+        "notes": [*now.notes, *complaints, *([short] if short else [])],
         "next": now.state.next,
     }
     if best is not None:
@@ -116,13 +121,14 @@ def show(found: dict[str, Any]) -> None:
     )
     if found["goal"]:
         print(f"goal: {found['goal']}")
-    changed = (
-        "changed since the last run: read it again" if found["program_changed"] else "as it was at the last run"
-    )
-    if found["experiments"]:
-        print(f"program.md: {changed}")
+    for line in steering.told(found["program_diff"]):
+        print(line)
+    if found["experiments"] and not found["program_changed"]:
+        print("program.md: as it was at the last run")
     if found["budget"]:
         print(f"budget: {found['budget']} a run, profile {found['profile']}")
+    for line in found["limits"]:
+        print(line)
     if best:
         depth = f"depth {best['depth']}, " if best["depth"] is not None else ""
         print(

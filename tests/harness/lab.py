@@ -21,7 +21,7 @@ from unittest import mock
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("bench")
-TOOLS = ("run_experiment.py", "log_result.py", "revert.py", "status.py")
+TOOLS = ("run_experiment.py", "log_result.py", "revert.py", "status.py", "stop.py", "report.py")
 
 # How the processes of a run are recognised.
 PROCESSES = {

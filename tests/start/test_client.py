@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import client
+from harness import client, turn
 from harness.client import Client
 
 LISTING = """\
@@ -38,27 +37,6 @@ def speaking(tmp_path: Path, script: str) -> Client:
     return Client(program, tmp_path, {**os.environ, "PWD": str(tmp_path)}, "a/b")
 
 
-def test_a_turn_is_followed_to_its_end(tmp_path: Path) -> None:
-    agent = speaking(
-        tmp_path,
-        """
-print(json.dumps({"type": "text", "sessionID": "s1", "part": {"text": " ".join(sys.argv[1:])}}))
-print("not JSON at all")
-print(json.dumps({"type": "error", "sessionID": "s1", "error": {"data": {"message": "no credit"}}}))
-""",
-    )
-    seen: list[client.Event] = []
-    turn = client.follow(agent.turn("go", "s0"), seen.append, lambda: False)
-    assert [event["type"] for event in seen] == ["text", "error"]
-    assert seen[0]["part"]["text"] == "run --format json --model a/b --session s0 go"
-    assert (turn.session, turn.error) == ("s1", "no credit")
-
-
-def test_a_client_that_fails_without_a_word_is_an_error(tmp_path: Path) -> None:
-    turn = client.follow(speaking(tmp_path, "sys.exit(3)").turn("go", None), print, lambda: False)
-    assert "exit code 3" in turn.error
-
-
 def test_ending_a_client_ends_what_it_started(tmp_path: Path) -> None:
     agent = speaking(
         tmp_path,
@@ -71,7 +49,7 @@ time.sleep(60)
     pids: list[int] = []
     began = time.monotonic()
     process = agent.turn("go", None)
-    client.follow(process, lambda event: pids.append(int(event["part"]["text"])), lambda: bool(pids))
+    turn.follow(process, lambda event: pids.append(int(event["part"]["text"])), lambda: bool(pids))
     assert time.monotonic() - began < 30
     assert process.returncode is not None
     assert not client.alive(pids[0]) or "defunct" in status_of(pids[0])
@@ -115,8 +93,3 @@ def test_no_package_for_this_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(LookupError, match="riscv64"):
         client.packages()
-
-
-def test_events_are_json_lines() -> None:  # what the fakes above print is what the client prints
-    event = '{"type":"text","timestamp":1,"sessionID":"ses_1","part":{"type":"text","text":"All done"}}'
-    assert json.loads(event)["part"]["text"] == "All done"

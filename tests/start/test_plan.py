@@ -7,7 +7,7 @@ import string
 
 import pytest
 import start
-from harness import Refused
+from harness import Refused, plan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,8 +15,8 @@ tags = st.sets(st.text(string.ascii_lowercase + string.digits, min_size=1, max_s
 
 
 def test_the_date_makes_a_tag() -> None:
-    assert start.date_tag(datetime.date(2026, 11, 23)) == "nov23"
-    assert start.date_tag(datetime.date(2027, 3, 5)) == "mar5"
+    assert plan.date_tag(datetime.date(2026, 11, 23)) == "nov23"
+    assert plan.date_tag(datetime.date(2027, 3, 5)) == "mar5"
 
 
 @pytest.mark.parametrize(
@@ -35,26 +35,26 @@ def test_the_date_makes_a_tag() -> None:
     ],
 )
 def test_which_campaign(asked, current, branches, campaigns, tag, new) -> None:
-    plan = start.choose_tag(asked, current, branches, campaigns, "nov23")
-    assert (plan.tag, plan.new) == (tag, new)
-    assert f"autoresearch/{tag}" in plan.note
+    chosen = plan.choose_tag(asked, current, branches, campaigns, "nov23")
+    assert (chosen.tag, chosen.new) == (tag, new)
+    assert f"autoresearch/{tag}" in chosen.note
 
 
 @pytest.mark.parametrize(("branches", "campaigns"), [(("mar5",), ()), ((), ("mar5",))])
 def test_a_taken_tag_is_refused_with_a_free_one(branches, campaigns) -> None:
     with pytest.raises(Refused, match=r"tag mar5 is taken.*scripts/start.sh mar5-2"):
-        start.choose_tag("mar5", None, branches, campaigns, "nov23")
+        plan.choose_tag("mar5", None, branches, campaigns, "nov23")
 
 
 @given(asked=st.none() | st.sampled_from("abc"), branches=tags, campaigns=tags, today=st.sampled_from("abc"))
 def test_a_new_branch_never_meets_an_old_one(asked, branches, campaigns, today) -> None:
     try:
-        plan = start.choose_tag(asked, None, branches, campaigns, today)
+        chosen = plan.choose_tag(asked, None, branches, campaigns, today)
     except Refused:
         assert asked in branches ^ campaigns
         return
-    assert plan.new == (plan.tag not in branches | campaigns)
-    assert plan.new or plan.tag in branches & campaigns
+    assert chosen.new == (chosen.tag not in branches | campaigns)
+    assert chosen.new or chosen.tag in branches & campaigns
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,6 @@ def test_a_new_branch_never_meets_an_old_one(asked, branches, campaigns, today) 
         "--demo mar5",
         "--demo --model a/b",
         "--demo --profile full",
-        "--experiments 0",
-        "--experiments many",
         "--model gpt",
         "--model /x",
         "--profile large",
@@ -87,4 +85,4 @@ def test_bad_use_is_one_line(line: str, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_good_use() -> None:
     given = start.arguments(["mar5", "--headless", "--model", "openrouter/z-ai/glm-5", "--experiments", "3"])
-    assert given == start.Options("mar5", True, "openrouter/z-ai/glm-5", False, 3, None, None)
+    assert given == start.Options("mar5", True, "openrouter/z-ai/glm-5", False, None, None, {"experiments": "3"})

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Refused, demo, research
+from harness import Refused, continuation, demo, research, stint
 from harness.client import Client
 
 from tests.harness.lab import PROJECT, Answer, Lab
@@ -78,7 +79,7 @@ def test_a_campaign_from_nothing_to_its_second_experiment(bench: Start) -> None:
     assert bench.lab.git("rev-parse", "--abbrev-ref", "HEAD") == "autoresearch/mar5"
     rows = (bench.root / "results.tsv").read_text().splitlines()[1:]
     assert [row.split("\t")[3] for row in rows] == ["keep", "keep", "discard"]  # the baseline, and two
-    assert "2 experiments: 1 kept, 1 discarded (campaign mar5)" in answer.out
+    assert "campaign mar5: 2 experiments: 1 kept, 1 discarded" in answer.out
     turns = bench.turns()
     assert all(turn["cwd"] == turn["PWD"] == str(bench.root) for turn in turns)
     assert turns[0]["session"] is None and "Load the skill autoresearch" in turns[0]["prompt"]
@@ -96,29 +97,119 @@ def test_it_goes_on_where_it_was(bench: Start) -> None:
     assert len((bench.root / "results.tsv").read_text().splitlines()) == 4
 
 
-def test_stop_ends_it_when_the_experiment_in_hand_is_logged(bench: Start) -> None:
-    process = bench.begin("mar5")
-    bench.lab.wait_for("trainer")
-    deadline = time.monotonic() + 30
-    while not bench.turns() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    (bench.root / "STOP").touch()
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, out + err
-    assert bench.lab.processes() == {}
-
-
-def test_a_signal_ends_the_client(bench: Start) -> None:
-    process = bench.begin("mar5", FAKE_STALL="1")
+def begun(bench: Start, **environ: str) -> tuple[subprocess.Popen[str], int]:
+    """A start whose client is at work on its first experiment; its process, and the client's pid."""
+    process = bench.begin("mar5", **environ)
     deadline = time.monotonic() + 40
     while not bench.turns() and time.monotonic() < deadline:
         time.sleep(0.05)
-    client = bench.turns()[-1]["pid"]
+    return process, bench.turns()[-1]["pid"]
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def rows(bench: Start) -> list[str]:
+    """The statuses in results.tsv."""
+    return [row.split("\t")[3] for row in (bench.root / "results.tsv").read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("way", ["STOP", "stop.py"])
+def test_asked_to_stop_it_ends_when_the_experiment_in_hand_is_logged(bench: Start, way: str) -> None:
+    process, client = begun(bench, FAKE_SLOW="0.3")
+    bench.lab.wait_for("trainer")
+    if way == "STOP":
+        (bench.root / "STOP").touch()
+    else:
+        assert bench.lab.call("stop.py").code == 0
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert len(rows(bench)) == len(list((bench.root / "runs" / "mar5").glob("[0-9]*")))
+    assert gone(client) and bench.lab.processes() == {}
+
+
+def test_asked_to_stop_now_the_run_in_hand_is_discarded(bench: Start) -> None:
+    process, client = begun(bench, FAKE_SLOW="5")
+    bench.lab.wait_for("trainer")
+    assert bench.lab.call("stop.py", "--now").code == 0
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert rows(bench)[-1] == "discard" and "[stopped at" in (bench.root / "results.tsv").read_text()
+    assert gone(client) and bench.lab.processes() == {}
+    assert "SCORE = 1.5" in bench.lab.train  # the incumbent's
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_run_in_hand(bench: Start, number: signal.Signals) -> None:
+    process, client = begun(bench, FAKE_SLOW="0.3")
+    bench.lab.wait_for("trainer")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert rows(bench) == ["keep", "keep"] and "1 experiment: 1 kept" in out
+    assert gone(client) and bench.lab.processes() == {}
+
+
+def test_a_second_signal_leaves_the_run_to_the_next_start(bench: Start) -> None:
+    process, client = begun(bench, FAKE_SLOW="5")
+    bench.lab.wait_for("trainer")
+    process.send_signal(signal.SIGINT)
+    while not gone(client):
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert rows(bench) == ["keep"] and "is interrupted, and the next start goes on with it" in out
+    assert bench.lab.processes() == {}
+    train = bench.root / "runs" / "mar5"
+    assert json.loads(bench.lab.call("status.py", "--json").out)["state"] == "interrupted", list(train.iterdir())
+
+
+def test_a_signal_while_the_model_thinks(bench: Start) -> None:
+    process, client = begun(bench, FAKE_STALL="1")
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
-    with pytest.raises(ProcessLookupError):
-        os.kill(client, 0)
+    assert gone(client) and bench.lab.processes() == {}
+
+
+def test_a_terminal_that_closes_ends_nothing(bench: Start) -> None:
+    process = bench.begin("mar5", "--experiments", "2")
+    deadline = time.monotonic() + 40
+    while not bench.turns() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert len(rows(bench)) == 3
+    assert "2 experiments" in (bench.root / "runs" / "mar5" / "start.log").read_text()
+
+
+def test_a_second_start_on_the_same_campaign(bench: Start) -> None:
+    process, _ = begun(bench, FAKE_STALL="1")
+    answer = bench.run("mar5")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "another scripts/start.sh is at work on the campaign mar5" in answer.err
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+
+def test_a_key_that_is_refused(bench: Start) -> None:
+    answer = bench.run("mar5", FAKE_REFUSES="Incorrect API key provided")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "Incorrect API key provided" in answer.err and "auth login" in answer.err
+    assert not (bench.root / "runs").exists()
+
+
+def test_an_opencode_of_another_version(bench: Start) -> None:
+    answer = bench.run("mar5", "--experiments", "1", FAKE_VERSION="9.9.9")
+    assert answer.code == 0 and "opencode 9.9.9; tried was" in answer.out
 
 
 @pytest.mark.parametrize(
@@ -137,15 +228,49 @@ def test_without_a_model_nothing_begins(bench: Start, models: str, arguments: li
     assert not (bench.root / "runs").exists()
 
 
-def test_a_model_that_only_talks_is_given_up(bench: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def going(bench: Start, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """The client of a campaign that has an experiment; pauses take no time."""
     assert bench.run("mar5", "--experiments", "1").code == 0
     bench.log.unlink()
-    monkeypatch.setattr(research, "PAUSE", 0.0)
-    environ = {**bench.lab.env, "PWD": str(bench.root), "FAKE_LOG": str(bench.log), "FAKE_TALK": "1"}
-    agent = Client(bench.root / ".tools" / "bin" / "opencode", bench.root, environ)
-    with pytest.raises(Refused, match="brought the campaign nowhere in 6 turns"):
-        research.research(agent, "mar5", None, headless=True)
-    assert [turn["session"] for turn in bench.turns()] == [None, "ses_1", None, None, None, None]
+    for name in ("CRASH_PAUSE", "LOOK_SECONDS"):
+        monkeypatch.setattr(research, name, 0.0)
+    for name in ("BACK_OFF", "BACK_OFF_MOST", "LOOK"):
+        monkeypatch.setattr(continuation, name, 0.01)
+    (bench.root / "runs" / "mar5" / "stint.json").unlink()
+    environ = {**bench.lab.env, "PWD": str(bench.root), "FAKE_LOG": str(bench.log)}
+    return Client(bench.root / ".tools" / "bin" / "opencode", bench.root, environ)
+
+
+def test_a_model_that_only_talks_is_given_up(bench: Start, going: Client) -> None:
+    with pytest.raises(Refused, match="no experiment in 3 fresh sessions"):
+        research.research(replace(going, environ={**going.environ, "FAKE_TALK": "1"}), "mar5", headless=True)
+    prompts = [turn["prompt"] for turn in bench.turns()]
+    fresh = [number for number, turn in enumerate(bench.turns()) if turn["session"] is None]
+    told = continuation.SILENT_MOST + 1
+    assert fresh == [0, told, 2 * told, 3 * told] and len(prompts) == 4 * told
+    assert all("Next: edit train.py" in prompt for number, prompt in enumerate(prompts) if number not in fresh)
+    assert "You ended 5 turns without calling a tool" in prompts[told - 1]
+    assert "ended with 6 turns in a row without a tool call" in prompts[told]
+
+
+@pytest.mark.parametrize("crashes", [1, research.CRASHES_MOST])
+def test_a_client_that_falls_over_is_launched_again(bench: Start, going: Client, crashes: int) -> None:
+    left = bench.root.parent / "crashes"
+    left.write_text(str(crashes))
+    stint.begin(bench.root, "mar5", {"experiments": "1"})
+    environ = {**going.environ, "FAKE_CRASH": str(left)}
+    assert "1 experiment" in research.research(replace(going, environ=environ), "mar5", headless=True)
+    assert len(bench.turns()) == crashes + 1
+    assert len((bench.root / "results.tsv").read_text().splitlines()) == 4
+
+
+def test_a_client_that_does_nothing_but_fall_over_is_given_up(bench: Start, going: Client) -> None:
+    left = bench.root.parent / "crashes"
+    left.write_text("99")
+    agent = replace(going, environ={**going.environ, "FAKE_CRASH": str(left)})
+    with pytest.raises(Refused, match="opencode fell over 6 times"):
+        research.research(agent, "mar5", headless=True)
 
 
 def test_uncommitted_work_is_never_touched(bench: Start) -> None:

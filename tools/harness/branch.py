@@ -227,9 +227,19 @@ def tree_with_train(git: Git, base: str, blob: str) -> str:
 
 
 def set_ref(git: Git, ref: str, new: str, old: str | None, why: str) -> bool:
-    """Point `ref` at `new`, only if it is at `old` now (None: whatever it is). Says whether it did."""
+    """Point `ref` at `new`, only if it is at `old` now (None: whatever it is). Says whether it did.
+
+    False means that it is elsewhere; what else goes wrong (a full disk) raises GitFailed.
+    """
     command = ["update-ref", "-m", f"autoresearch: {why}", ref, new] + ([old] if old is not None else [])
-    return git.ask(*command, env=git.identity()) is not None
+    try:
+        git.run(*command, env=git.identity())
+    except GitFailed:
+        at = (git.ask("rev-parse", "--verify", "--quiet", ref) or b"").decode().strip()
+        if old is not None and at != old:
+            return False
+        raise
+    return True
 
 
 def refresh_index(git: Git, tip: str) -> None:

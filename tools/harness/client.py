@@ -8,20 +8,20 @@ ends a client ends what it started too. A run of the bench is left alone: it is 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
-import queue
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from . import processes
+from .processes import STARTED_BY
 
 # The versions this was built and measured with. What a person has on PATH already is used as it is.
 OPENCODE_VERSION = "1.18.33"
@@ -32,8 +32,7 @@ WAIT_SECONDS = 840  # a whole experiment in one command …
 SHELL_MILLISECONDS = 900_000  # … which the client's shell has to allow; its own limit is two minutes
 GRACE = 5.0  # seconds that a process has to end by itself
 RUNNER = "harness.runner"  # in the command line of a run that is to go on
-
-Event = Mapping[str, Any]  # a line of `opencode run --format json`
+HEADLESS = "AUTORESEARCH_HEADLESS"  # tells our plugin in the client that we prompt the model, and not it
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -92,15 +91,15 @@ class Client:
     environ: Mapping[str, str]
     model: str | None = None  # provider/name; None: the one the person configured
 
-    def turn(self, prompt: str, session: str | None) -> subprocess.Popen[str]:
+    def turn(self, prompt: str, session: str | None, agent: str = "") -> subprocess.Popen[str]:
         """One turn without a terminal, a JSON event a line on stdout; ends when the model ends its turn."""
-        arguments = ["run", "--format", "json", *self._model()]
+        arguments = ["run", "--format", "json", *self._model(), *(["--agent", agent] if agent else [])]
         if session:
             arguments += ["--session", session]
         return subprocess.Popen(
             [str(self.program), *arguments, prompt],
             cwd=self.root,
-            env=dict(self.environ),
+            env={**self.environ, HEADLESS: "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -142,70 +141,20 @@ def environment(root: Path) -> dict[str, str]:
         **os.environ,
         "PATH": search_path(root),
         "PWD": str(root),  # opencode works there, whatever directory it is started in
+        STARTED_BY: str(os.getpid()),
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": str(SHELL_MILLISECONDS),
         "AUTORESEARCH_WAIT": str(WAIT_SECONDS),
     }
 
 
-@dataclass
-class Turn:
-    """What came of a turn: its session, and what went wrong, if anything."""
-
-    session: str | None = None
-    error: str = ""
-
-
-def follow(process: subprocess.Popen[str], see: Callable[[Event], None], enough: Callable[[], bool]) -> Turn:
-    """Show a turn's events until it ends, or until `enough` says so (asked twice a second), which ends it."""
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    turn = Turn()
-    try:
-        while not enough():
-            with contextlib.suppress(queue.Empty):
-                line = lines.get(timeout=0.5)
-                if line is None:
-                    process.wait()
-                    break
-                _take(line, turn, see)
-    finally:
-        end(process)
-    if process.returncode > 0 and not turn.error:  # below zero: ended by us, or by a person
-        turn.error = f"opencode ended with exit code {process.returncode}"
-    return turn
-
-
-def _take(line: str, turn: Turn, see: Callable[[Event], None]) -> None:
-    try:
-        event = json.loads(line)
-        kind = event["type"]
-    except (ValueError, TypeError, KeyError):  # what it says besides: a warning, the reason of a refusal
-        if line.strip():
-            turn.error = line.strip()
-        return
-    turn.session = event.get("sessionID") or turn.session
-    if kind == "error":
-        turn.error = error_text(event)
-    see(event)
-
-
-def error_text(event: Event) -> str:
-    """What an `error` event says."""
-    error = event.get("error") or {}
-    data = error.get("data") or {}
-    return str(data.get("message") or error.get("name") or "opencode reports an error without a word")
-
-
 # ---------------------------------------------------------------------------------------------------
 # How it is ended
+
+
+def ending(code: int) -> str:
+    """An exit code in words."""
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
 def end(process: subprocess.Popen[Any]) -> None:
@@ -220,6 +169,11 @@ def end(process: subprocess.Popen[Any]) -> None:
         process.kill()
         process.wait()
     kill(started)
+
+
+def end_leftovers() -> None:
+    """End what clients of this process left behind when they were killed: the shell commands of their models."""
+    kill(processes.carrying(f"{STARTED_BY}={os.getpid()}"))
 
 
 def kill(pids: Sequence[int]) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 MARK = "AUTORESEARCH_RUN"
+STARTED_BY = "AUTORESEARCH_START"  # the pid of scripts/start.sh, in all that its client starts but the runs
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Signals that come from outside. The others (SIGSEGV, SIGABRT, …) are a program's own fault.
 FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
@@ -80,14 +81,18 @@ def kill_marked(run: Path, patience: float = 10.0) -> None:
 
 def marked(run: Path) -> list[int]:
     """Living processes of this user that carry the mark of `run`."""
-    mark = f"{MARK}={run}"
+    return carrying(f"{MARK}={run}")
+
+
+def carrying(entry: str) -> list[int]:
+    """Living processes of this user, but for this one, with `entry` (NAME=value) in their environment."""
     if sys.platform == "linux":
-        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        return [pid for pid in pids if pid != os.getpid() and mark.encode() in _environment(pid).split(b"\0")]
+        pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [pid for pid in pids if pid != os.getpid() and entry.encode() in _environment(pid).split(b"\0")]
     # BSD's ps shows the environment after the command.
     listing = subprocess.run(["ps", "-axwwE", "-o", "pid=,command="], capture_output=True, text=True, check=False)
     lines = [line.split(None, 1) for line in listing.stdout.splitlines()]
-    return [int(pid) for pid, *rest in lines if rest and mark in rest[0].split() and int(pid) != os.getpid()]
+    return [int(pid) for pid, *rest in lines if rest and entry in rest[0].split() and int(pid) != os.getpid()]
 
 
 def _environment(pid: int) -> bytes:

@@ -1,48 +1,57 @@
 """Research from the baseline on: the client at work until it is stopped, in its window or turn after turn.
 
 The commands of the bench do the work; this starts them and the client, looks at the campaign's files, and ends
-what it started. `NAME` is who speaks to the person.
+what it started. In the window our plugin in the client prompts the model, without one we do; both ask
+`continuation` what to say. `NAME` is who speaks to the person.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import Refused, campaign, client, show, state
+from . import Refused, client, continuation, show, state, stopping, turn, wrapup
 from .client import Client
 from .command import DONE, FAILED, RUNNING
+from .continuation import FIRST_PROMPT, TurnReport
 from .show import Line, Watch
-from .situation import Situation, look
+from .turn import Event, Turn
+from .wrapup import situation
 
 NAME = "start"
-STOP = "STOP"  # a file at the root that asks for an end
-FRUITLESS_MOST = 6  # turns in a row that bring the campaign nowhere, until it gives up
-PAUSE = 5.0  # seconds before the next turn, for each of them
+LOOK_SECONDS = 10.0  # between two looks at the limits, where nothing happened that makes one due
+CRASHES_MOST = 5  # launches in a row that fell over without getting anything done, until we give up
+CRASH_PAUSE = 5.0  # seconds after the first of them, twice as long after each further one
 # Out of the alternate screen, cursor shown, mouse and paste reports off: for a client that was killed.
 RESTORE_SCREEN = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\n"
 
-FIRST_PROMPT = (
-    "Load the skill autoresearch and carry on with this campaign: run tools/status.py, do what its line `next:` "
-    "says, and go on with the loop of the skill until you are stopped. Nobody is there to answer questions."
-)
+Started = Callable[["subprocess.Popen[Any]"], None]  # hears of each client that is launched
+
+
+def ignore(process: subprocess.Popen[Any]) -> None:
+    """A `Started` that does nothing."""
 
 
 def say(text: str) -> None:
-    print(f"{NAME}: {text}", flush=True)
+    emit(f"{NAME}: {text}")
 
 
-def situation(root: Path) -> Situation:
-    with campaign.lock(root):
-        return look(root)
+def emit(text: str, end: str = "\n") -> None:
+    """Print. A terminal that goes away meanwhile is no reason to end: see `Terminal` in start.py."""
+    try:
+        print(text, end=end, flush=True)
+    except OSError:  # its SIGHUP is handled by now, and stdout leads elsewhere
+        with contextlib.suppress(OSError):
+            print(text, end=end, flush=True)
 
 
 def baseline(root: Path, environ: Mapping[str, str]) -> int:
@@ -58,163 +67,193 @@ def baseline(root: Path, environ: Mapping[str, str]) -> int:
             return FAILED
         if forms.get(now.state.next) == "--baseline":
             say("first the baseline: train.py as it is")
-        status = run_quietly(command, root, environ)
+        status = wrapup.run(command, root, environ, lambda line: emit(f"  {line}"))
         if status not in (DONE, FAILED, RUNNING):
             return status
     return DONE
 
 
-def run_quietly(command: list[str], root: Path, environ: Mapping[str, str]) -> int:
-    """Run a command of the bench and show what it prints but for the next step, which we take ourselves."""
-    with subprocess.Popen(
-        command, cwd=root, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if not line.startswith("next: "):
-                print(f"  {line}", end="", flush=True)
-    return process.returncode
+@dataclass
+class Ending:
+    """Why research is to end, looked up when something happened, and every few seconds."""
+
+    root: Path
+    watch: Watch
+    position: tuple[int, int] = (-1, -1)
+    looked: float = float("-inf")
+    reason: str = ""
+
+    def at_once(self) -> str:
+        """The reason, looked up now."""
+        self.looked = float("-inf")
+        self.due()
+        return self.reason
+
+    def due(self) -> str:
+        """The reason, once nothing is in hand that would have to be finished first; empty until then."""
+        asked = stopping.asked(self.root)
+        if asked is not None and asked.now:
+            self.reason = "a person asked for it"
+            return self.reason
+        moved = self.watch.position != self.position
+        if moved or asked is not None or time.monotonic() - self.looked > LOOK_SECONDS:
+            self.position, self.looked = self.watch.position, time.monotonic()
+            with contextlib.suppress(Refused):  # whatever it is, the model is told of it by the tools
+                self.reason = situation(self.root).stop or ""
+        return "" if self.watch.undecided else self.reason
 
 
-Started = Callable[["subprocess.Popen[Any]"], None]  # hears of each client that is launched
+def research(agent: Client, tag: str, headless: bool, started: Started = ignore) -> str:
+    """Let the agent work until a person or a limit ends it. Returns the reason.
 
-
-def research(
-    agent: Client, tag: str, experiments: int | None, headless: bool, started: Started = lambda process: None
-) -> bool:
-    """Let the agent work until it is stopped: by STOP, by Ctrl-C, or once `experiments` more are logged.
-
-    Returns whether it came to the end that was asked for. Raises Refused when the model does nothing.
+    Raises Refused when the model, or the client, brings nothing about; KeyboardInterrupt passes through, with the
+    client ended.
     """
     watch = Watch(agent.root, tag)
-    goal = watch.decided + experiments if experiments is not None else None
-
-    def reached() -> bool:
-        """Whether it is time to end."""
-        if goal is not None and watch.decided >= goal:
-            return True
-        return (agent.root / STOP).exists() and not watch.undecided
-
+    ending = Ending(agent.root, watch)
+    continuation.forget(agent.root, tag)
     try:
         if headless:
-            take_turns(agent, watch, reached, started)
-            return True
-        left = open_window(agent, watch, reached, started)
-        return reached() or (goal is None and left)
-    except KeyboardInterrupt:
-        print()
-        say("stopped")
-        return False
+            return take_turns(agent, watch, ending, started)
+        return open_window(agent, watch, ending, started)
+    finally:
+        client.end_leftovers()
+
+
+@dataclass
+class Crashes:
+    """Launches of the client that fell over, counted while they bring nothing about."""
+
+    watch: Watch
+    position: tuple[int, int] = (0, 0)
+    times: int = 0
+
+    def add(self, what: str, enough: Callable[[], bool]) -> None:
+        """Wait before the client is launched once more. Raises Refused when that has been in vain too often."""
+        if self.watch.position != self.position:
+            self.position, self.times = self.watch.position, 0
+        self.times += 1
+        if self.times > CRASHES_MOST:
+            raise Refused(f"opencode fell over {self.times} times in a row and got nothing done: {what}")
+        seconds = CRASH_PAUSE * 2 ** (self.times - 1)
+        say(f"{what}; launched again in {seconds:.0f} s")
+        client.end_leftovers()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not enough():
+            time.sleep(0.5)
 
 
 # ---------------------------------------------------------------------------------------------------
 # In the client's window
 
 
-def open_window(agent: Client, watch: Watch, reached: Callable[[], bool], started: Started) -> bool:
-    """The client in this terminal until the person leaves it or the goal is reached; whether it ended well."""
-    with terminal_restored():
-        process = agent.window(FIRST_PROMPT)
-        started(process)
-        try:
-            while process.poll() is None and not reached():
-                time.sleep(0.5)
-                watch.news()
-        finally:
-            client.end(process)
-    watch.news()
-    return process.returncode == 0
+def open_window(agent: Client, watch: Watch, ending: Ending, started: Started) -> str:
+    """The client in this terminal until the person leaves it or research is to end."""
+    crashes = Crashes(watch)
+
+    def enough() -> bool:
+        watch.news()
+        return bool(ending.due() or continuation.given_up(agent.root, watch.tag))
+
+    while not enough():
+        with terminal_restored():
+            process = agent.window(FIRST_PROMPT)
+            started(process)
+            try:
+                while process.poll() is None and not enough():
+                    time.sleep(0.5)
+            finally:
+                left = process.poll()
+                client.end(process)
+        if left == 0:
+            return "its window was closed"
+        if left is not None:
+            crashes.add(f"opencode ended with {client.ending(left)}", enough)
+    if not ending.at_once():
+        raise Refused(gave_up(continuation.given_up(agent.root, watch.tag)))
+    return ending.reason
 
 
 @contextlib.contextmanager
 def terminal_restored() -> Iterator[None]:
-    """Leave the terminal as it was, whatever a client that had to be killed did to it."""
+    """Leave the terminal as it was, whatever a client that was killed did to it."""
     before = termios.tcgetattr(sys.stdin)
     try:
         yield
-    except BaseException:
-        print(RESTORE_SCREEN, end="", flush=True)
-        raise
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error, OSError):  # it may be gone
+            emit(RESTORE_SCREEN, end="")
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 # ---------------------------------------------------------------------------------------------------
-# Turn after turn, without a terminal
+# Turn after turn, without a window
 
 
 @dataclass
 class Screen:
     """Where the lines go. On a terminal the last one is alive: it shows how far the run in progress is."""
 
-    terminal: bool = field(default_factory=lambda: sys.stdout.isatty())
     alive: bool = False
 
     def show(self, line: Line) -> None:
         self.live("")
-        print(line.format(time.time(), self.terminal), flush=True)
+        emit(line.format(time.time(), self.terminal))
 
     def live(self, text: str) -> None:
         if self.terminal and (text or self.alive):
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{text[:width]}", end="", flush=True)
+            emit(f"\r\x1b[K{text[:width]}", end="")
             self.alive = bool(text)
 
+    @property
+    def terminal(self) -> bool:
+        return os.isatty(1)  # asked each time: it may go away
 
-def take_turns(agent: Client, watch: Watch, reached: Callable[[], bool], started: Started) -> None:
-    """One turn after the other: a model that ends its turn is told to go on. Raises Refused when that is vain."""
-    screen = Screen()
+
+def take_turns(agent: Client, watch: Watch, ending: Ending, started: Started) -> str:
+    """One turn after the other: a model that ends its turn is told to go on."""
+    screen, crashes = Screen(), Crashes(watch)
     session: str | None = None
-    fruitless = 0  # turns in a row after which the campaign stood where it had stood
+    prompt = FIRST_PROMPT
 
     def enough() -> bool:
         for line in watch.news():
             screen.show(line)
         screen.live(watch.progress())
-        return reached()
+        return bool(ending.due())
 
-    def see(event: client.Event) -> None:
+    def see(event: Event) -> None:
         line = show.describe(event)
         if line is not None:
             screen.show(line)
 
     while not enough():
-        before = watch.position
-        process = agent.turn(prompt_to_go_on(agent.root) if session else FIRST_PROMPT, session)
+        process = agent.turn(prompt, session)
         started(process)
-        turn = client.follow(process, see, enough)
+        took = turn.follow(process, see, enough)
         screen.live("")
-        session = turn.session or session
         if enough():
-            return
-        if watch.position != before:
-            fruitless = 0
+            break
+        if took.crashed:
+            crashes.add(took.error, enough)
+            session = took.session or session if crashes.times == 1 else None  # it may be what fells the client
+            prompt = FIRST_PROMPT
             continue
-        fruitless += 1
-        if turn.error:
-            screen.show(Line("problem", turn.error))
-        if fruitless >= FRUITLESS_MOST:
-            raise Refused(
-                f"the model brought the campaign nowhere in {fruitless} turns "
-                f"({turn.error or 'it ended them with words'}): try another with --model"
-            )
-        if fruitless > 1:  # a session that is stuck is given up: a fresh one finds its way by tools/status.py
-            session = None
-        pause(PAUSE * fruitless, enough)
+        report = reported(took)
+        action = continuation.after_turn(agent.root, watch.tag, report, say, enough)
+        if action.kind in ("stop", "none"):
+            if ending.at_once():
+                break
+            raise Refused(gave_up(action.text))
+        session = None if action.kind == "fresh" else took.session
+        prompt = action.text
+    return ending.reason
 
 
-def pause(seconds: float, enough: Callable[[], bool]) -> None:
-    """Wait, unless it is time to end."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and not enough():
-        time.sleep(0.5)
+def reported(took: Turn) -> TurnReport:
+    return TurnReport(took.session or "", took.calls, took.stuck, took.error, took.retryable)
 
 
-def prompt_to_go_on(root: Path) -> str:
-    """What a model that ended its turn is told: where the campaign stands, and to go on."""
-    now = situation(root)
-    best = f"The best val_bpb is {now.incumbent.mean:.6f}. " if now.incumbent else ""
-    return (
-        f"Go on: the campaign is not over. State: {now.state.name}. {best}Next: {now.state.next}\n"
-        "Load the skill autoresearch again if it is no longer before you. Nobody is there to answer questions."
-    )
+def gave_up(why: str) -> str:
+    return f"research ends: {why}: see tools/status.py, and try another model with --model"

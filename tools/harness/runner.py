@@ -117,6 +117,7 @@ def launch(root: Path, run: Path, lock: int) -> None:
                 subprocess.Popen(
                     [sys.executable, "-m", "harness.runner", str(run), str(lock)],
                     cwd=root / "tools",
+                    env={key: value for key, value in os.environ.items() if key != processes.STARTED_BY},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -127,6 +128,14 @@ def launch(root: Path, run: Path, lock: int) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(lock)
+
+
+def tell_to_leave(run: Path) -> None:
+    """Ask the runner of `run` to leave at once; the run is interrupted then, and can be started again."""
+    pid = (text.read_json(run / "runner.json") or {}).get("pid")
+    if pid and record.is_locked(run / "run.lock"):  # while it holds the lock, the number is its own
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGTERM)
 
 
 class Runner:
@@ -416,6 +425,8 @@ def _number(source: dict[str, Any], key: str) -> float:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
+    for again in (signal.SIGTERM, signal.SIGINT):  # once is enough: the cleaning up is not to be interrupted
+        signal.signal(again, signal.SIG_IGN)
     raise Interrupted(f"the runner got {signal.Signals(number).name}")
 
 

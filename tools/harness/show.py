@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import campaign, client, curve, record
-from .client import Event
+from . import campaign, curve, record
 from .experiment import Experiment
 from .text import printable
+from .turn import Event, error_text
 
 WIDTH = 120  # characters of a line
 LONG = 5.0  # seconds from which a tool call's duration is worth showing
@@ -51,7 +51,7 @@ def describe(event: Event) -> Line | None:
     if event.get("type") == "text":
         return Line("says", str(part.get("text") or "").strip()) if part.get("text") else None
     if event.get("type") == "error":
-        return Line("problem", client.error_text(event))
+        return Line("problem", error_text(event))
     if event.get("type") != "tool_use":
         return None
     tool, state = str(part.get("tool")), part.get("state") or {}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import Refused, reconcile, record, state, verdict
+from . import Refused, reconcile, record, state, stopping, verdict
 from . import branch as git_branch
 from . import campaign as campaigns
 from . import experiment as experiments
@@ -34,6 +34,7 @@ class Situation:
     verdict: verdict.Verdict | None  # of an experiment that ended and is not logged
     state: State
     notes: tuple[str, ...]  # what had to be mended, a line each
+    stop: str | None = None  # why no further experiment is to begin
 
     @property
     def root(self) -> Path:
@@ -84,7 +85,8 @@ def look(root: Path) -> Situation:
         notes += reconcile.mend_ledger(root, branch.tag, grouped)
     noise = experiments.estimate_noise(runs, campaign.noise_prior) if campaign else None
     decided = judge(grouped, best, noise)
-    return Situation(
+    facts = _facts(campaign, grouped, best, edited, decided)
+    now = Situation(
         branch=branch,
         campaign=campaign,
         runs=tuple(runs),
@@ -95,9 +97,11 @@ def look(root: Path) -> Situation:
         blob=blob,
         edited=edited,
         verdict=decided,
-        state=state.derive(_facts(campaign, grouped, best, edited, decided)),
+        state=state.derive(facts),
         notes=tuple(notes),
     )
+    stop = stopping.reason(now)
+    return replace(now, stop=stop, state=state.derive(replace(facts, stop=stop))) if stop else now
 
 
 def judge(grouped: Sequence[Experiment], best: Incumbent | None, noise: Noise | None) -> verdict.Verdict | None:

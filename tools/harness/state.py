@@ -19,6 +19,7 @@ LOG = 'tools/log_result.py -d "what you tried"'
 FIX = f'fix train.py and {RUN} --fix -m "fix: what", or {LOG}'
 REVERT = "tools/revert.py"
 EDIT = f"edit train.py, then {EXPERIMENT}"
+END = "end your turn"  # and why, after a colon: research is over
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Facts:
     """All that the state follows from.
 
     `run` is of the newest experiment: "" where there is none, alive, dead (no record, and nobody works on it)
-    or ended. `verdict` is of one that ended and is not decided yet, `decided` the status of one that is.
+    or ended. `verdict` is of one that ended and is not decided yet, `decided` the status of one that is. `stop`
+    says why no further experiment is to begin; what is in hand is finished first, whatever it says.
     """
 
     campaign: bool = False
@@ -36,6 +38,7 @@ class Facts:
     verdict: str = ""
     decided: str = ""
     reverted: bool = False
+    stop: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,13 @@ class State:
 
 def derive(facts: Facts) -> State:
     """The state that `facts` make."""
+    found = _derive(facts)
+    if facts.stop and found.name in ("new", "clean", "edited"):
+        return State(found.name, f"{END}: {facts.stop}")
+    return found
+
+
+def _derive(facts: Facts) -> State:
     if not facts.campaign:
         return State("new", REVERT if facts.edited else BASELINE)
     if facts.run == "alive":

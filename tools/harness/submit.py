@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import Refused, guard, preparation, record, runner, snapshot, steering
+from . import Refused, disk, guard, preparation, record, runner, snapshot, steering
 from . import branch as git_branch
 from . import campaign as campaigns
 from . import state as states
@@ -54,22 +54,25 @@ def baseline(now: Situation) -> Path:
         raise Refused(
             "train.py has uncommitted changes, and the baseline is train.py as it is committed: commit them, or "
             "set them aside with tools/revert.py",
-            states.REVERT,
+            now.state.next,
         )
     # Drawn up anew also after a baseline that failed: nothing was measured that this one must agree with.
     campaign = campaigns.draw_up(now.branch)
     _check_edit(now, campaign)
+    _check_room(now)
     return _start(now, campaign, Plan("baseline", now.branch.tip, now.branch.tip, "baseline"))
 
 
 def candidate(now: Situation, message: str) -> Path:
     """Commit the edit of train.py and run it."""
+    _check_stop(now)
     if now.campaign is None or (now.incumbent is None and not now.experiments):
         raise _no_baseline(now)
     _check_state(now, "edited")
     if now.incumbent is None:
         raise _no_baseline(now)
     _check_edit(now, now.campaign)
+    _check_room(now)
     commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
     return _start(now, now.campaign, Plan("candidate", commit, now.branch.tip, message))
 
@@ -83,6 +86,7 @@ def fix(now: Situation, message: str) -> Path:
         raise Refused("train.py is still what crashed: fix it first, or log the crash", now.state.next)
     if not now.edited:
         raise Refused("train.py is the incumbent's again, which is no fix: log the crash", states.LOG)
+    _check_room(now)
     commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
     attempt = experiment.candidate.request.attempt + 1
     return _start(now, campaign, Plan("fix", commit, now.branch.tip, message, experiment.number, attempt))
@@ -92,6 +96,7 @@ def confirm(now: Situation) -> Path:
     """Run again, on a fresh seed, the side that the verdict asked for."""
     campaign, experiment, side = _undecided(now, "confirm", "the verdict asks for no confirmation")
     _check_bench(now, campaign)
+    _check_room(now)
     chosen = now.incumbent.experiment if side == "incumbent" and now.incumbent else experiment
     again = chosen.candidate.request
     plan = Plan("confirm", again.commit, again.parent, again.message, experiment.number, again.attempt)
@@ -100,6 +105,7 @@ def confirm(now: Situation) -> Path:
 
 def resume(now: Situation, run: Run) -> Path:
     """Give an interrupted run a new runner, which goes on from the last finished stage."""
+    _check_room(now)
     if now.campaign is not None:
         _check_bench(now, now.campaign)
         _check_machine(now, now.campaign)
@@ -123,6 +129,7 @@ def _check_state(now: Situation, *allowed: str) -> None:
     """Refuse a state that is not among `allowed`, with the one command that is right in it."""
     if now.state.name in allowed:
         return
+    _check_stop(now)
     if now.state.name == "new":
         raise _no_baseline(now)
     run = f"run {now.newest.last.name}" if now.newest else "the run"
@@ -135,6 +142,18 @@ def _check_state(now: Situation, *allowed: str) -> None:
         "logged": f"{run} is logged, and its edit still stands in train.py: revert it first",
     }
     raise Refused(told[now.state.name], now.state.next)
+
+
+def _check_stop(now: Situation) -> None:
+    """Refuse a new experiment where research is to end; one that is in hand is finished first."""
+    if now.stop and now.state.name in ("new", "clean", "edited"):
+        raise Refused(f"no further experiment begins: {now.stop}", now.state.next)
+
+
+def _check_room(now: Situation) -> None:
+    """Refuse before anything is written for a run that the disk has no room for."""
+    if short := disk.shortage(now.root):
+        raise Refused(short, f"{states.END}: there is no room on the disk")
 
 
 def _no_baseline(now: Situation) -> Refused:
@@ -192,8 +211,8 @@ def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
     git, tag = now.branch.git, campaign.tag
     taken = [*(run.request.number for run in now.runs), *snapshot.numbers_taken(git, tag)]
     number = max(taken, default=-1) + 1
-    if plan.kind != "confirm":
-        snapshot.keep_reachable(git, tag, number, plan.commit)
+    if plan.kind != "confirm" and not snapshot.keep_reachable(git, tag, number, plan.commit):
+        raise Refused(f"run number {number:04d} was taken by somebody else just now: try again", now.state.next)
     files = snapshot.files(git, plan.commit, campaign.bench)
     added, removed = git_branch.changed_lines(git, plan.parent, plan.commit)
     program = steering.read(now.root)

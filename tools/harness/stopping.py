@@ -1,0 +1,67 @@
+"""Why no further experiment is to begin: a person asked for the end (the file STOP), or a limit is reached.
+
+What is in hand is always finished and logged first; STOP with the word `now` in it asks to discard it instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import limits, stint
+from .text import write_whole
+
+if TYPE_CHECKING:
+    from .situation import Situation
+
+FILE = "STOP"  # at the root
+ASKED = "a person asked for the end (STOP)"
+
+
+@dataclass(frozen=True)
+class Request:
+    """An end that was asked for. `now`: what is in hand is discarded, not finished."""
+
+    now: bool
+
+
+def asked(root: Path) -> Request | None:
+    """What STOP asks for; None where there is none."""
+    path = root / FILE
+    if not os.path.lexists(path):
+        return None
+    try:
+        with path.open("rb") as file:
+            words = file.read(1000).decode("utf-8", "replace").lower()
+    except OSError:  # a folder, a link to nothing: it is there, and that is enough
+        words = ""
+    return Request(re.search(r"\bnow\b", words) is not None)
+
+
+def ask(root: Path, now: bool) -> None:
+    """Ask for the end; one that was asked for `now` stays so."""
+    before = asked(root)
+    if before is None or (now and not before.now):
+        write_whole(root / FILE, "now\n" if now else "")
+
+
+def withdraw(root: Path) -> bool:
+    """Take STOP back; says whether there was one."""
+    path = root / FILE
+    if not os.path.lexists(path):
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    return True
+
+
+def reason(now: Situation) -> str | None:
+    """Why no further experiment begins, in one line; None where one may."""
+    if asked(now.root) is not None:
+        return ASKED
+    found, _ = stint.limits(now)
+    return limits.reached(found, stint.spent(now)) if found else None

@@ -1,0 +1,198 @@
+"""The campaign on one page: what it found, what the stint cost, and what is open."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from . import attend, campaign, limits, record, show, steering, stint
+from .experiment import Experiment
+from .limits import HOUR, Spent
+from .situation import Situation
+from .stint import Usage
+
+STEPS_MOST = 25  # of the staircase
+START_LOCK = "start.lock"  # in the campaign's folder, held while a scripts/start.sh lives
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stint took: `wall` and `device` in seconds, `idle` the share of the wall time that no run used."""
+
+    spent: Spent
+    usage: Usage
+    wall: float
+    device: float
+    going: bool  # it is not over
+
+    @property
+    def idle(self) -> float:
+        return min(max(1.0 - self.device / self.wall, 0.0), 1.0) if self.wall > 0 else 0.0
+
+    @property
+    def pace(self) -> float:
+        """Experiments an hour."""
+        return self.spent.experiments * HOUR / self.wall if self.wall > 0 else 0.0
+
+
+def page(now: Situation) -> list[str]:
+    """The page, a line each."""
+    decided = [experiment for experiment in now.experiments if experiment.decision is not None]
+    lines = [*_header(now, decided), *_best(now, decided)]
+    steps = staircase(decided)
+    if len(steps) > 1:
+        lines += ["", "what was kept:", *(_step(step) for step in steps[-STEPS_MOST:])]
+    if decided:
+        lines += ["", *show.table(decided)]
+    if now.campaign is not None:
+        lines += ["", *_work(now, work(now))]
+    return [*lines, "", *_open(now)]
+
+
+def facts(now: Situation) -> dict[str, Any]:
+    """The same for programs."""
+    decided = [experiment for experiment in now.experiments if experiment.decision is not None]
+    own = [e.decision for e in decided if e.decision is not None and not e.is_baseline]
+    took = work(now)
+    set_limits, complaints = stint.limits(now)
+    steps = staircase(decided)
+    return {
+        "tag": now.branch.tag,
+        "state": now.state.name,
+        "experiments": len(own),
+        **{name: sum(d.status == name for d in own) for name in ("keep", "discard", "crash")},
+        "baseline": steps[0]["val_bpb"] if steps else None,
+        "best": now.incumbent.mean if now.incumbent else None,
+        "noise": now.noise.sigma if now.noise else None,
+        "staircase": steps,
+        "stint": {
+            "started": took.spent.started,
+            "going": took.going,
+            "experiments": took.spent.experiments,
+            "wall_seconds": took.wall,
+            "device_seconds": took.device,
+            "idle_share": took.idle,
+            "experiments_an_hour": took.pace,
+            "client_tokens": took.usage.tokens,
+            "client_dollars": took.usage.dollars,
+            "client_steps": took.usage.steps,
+            "limits": limits.lines(set_limits, took.spent),
+            "complaints": complaints,
+        },
+        "stop": now.stop,
+        "next": now.state.next,
+    }
+
+
+def work(now: Situation) -> Work:
+    """What the stint in force has taken so far; one that is over ended when something last happened in it."""
+    spent = stint.spent(now)
+    used = stint.usage(now.folder / stint.CLIENT, stint.current(now).client_bytes)
+    going = any(run.alive for run in now.runs) or record.is_locked(now.folder / START_LOCK)
+    moments = [used.last, *(run.decision.logged_at for run in now.runs if run.decision)]
+    moments += [run.request.created + (run.record.total_seconds if run.record else 0.0) for run in now.runs]
+    last = max((moment for moment in moments if math.isfinite(moment) and moment <= spent.now), default=0.0)
+    end = spent.now if going else max(last, spent.started)
+    return Work(spent, used, max(end - spent.started, 0.0), spent.device_hours * HOUR, going)
+
+
+def staircase(decided: list[Experiment]) -> list[dict[str, Any]]:
+    """Every keep, the baseline first, with its gain over the one before."""
+    steps: list[dict[str, Any]] = []
+    for experiment in decided:
+        decision = experiment.decision
+        if decision is None or decision.status != "keep" or decision.val_bpb is None:
+            continue
+        before = steps[-1]["val_bpb"] if steps else None
+        steps.append(
+            {
+                "experiment": f"{experiment.number:04d}",
+                "commit": experiment.commit[:7],
+                "val_bpb": decision.val_bpb,
+                "change": decision.val_bpb - before if before is not None else None,
+                "description": show.one_line(decision.description),
+            }
+        )
+    return steps
+
+
+# ---------------------------------------------------------------------------------------------------
+# Its parts
+
+
+def _header(now: Situation, decided: list[Experiment]) -> list[str]:
+    pinned = now.campaign
+    lines = [f"campaign {now.branch.tag}: {show.summary(decided)}"]
+    if pinned is not None:
+        began = time.strftime("%Y-%m-%d %H:%M", time.localtime(pinned.created))
+        lines.append(f"begun {began}, {pinned.budget} a run, profile {pinned.profile} on {pinned.device}")
+    goal = steering.goal(steering.read(now.root))
+    return [*lines, *([f"goal: {goal}"] if goal else [])]
+
+
+def _best(now: Situation, decided: list[Experiment]) -> list[str]:
+    best, steps = now.incumbent, staircase(decided)
+    if best is None or not steps:
+        return ["no baseline yet"]
+    runs = len(best.scores)
+    lines = [f"best: val_bpb {best.mean:.6f} ({best.commit[:7]}, mean of {runs} run{'s' * (runs > 1)})"]
+    if len(steps) > 1:
+        gain = steps[0]["val_bpb"] - best.mean
+        lines[0] += f", {gain:.6f} below the baseline's {steps[0]['val_bpb']:.6f}"
+        lines[0] += f" ({100 * gain / steps[0]['val_bpb']:.2f} %)" if steps[0]["val_bpb"] else ""
+    else:
+        lines[0] += ", the baseline's"
+    if now.noise is not None:
+        told = f"measured on {now.noise.runs} runs" if now.noise.runs else "a prior, not measured yet"
+        lines.append(f"noise: sigma {now.noise.sigma:.4f} bpb a run ({told})")
+    return lines
+
+
+def _step(step: dict[str, Any]) -> str:
+    change = "" if step["change"] is None else f"{step['change']:+.6f}"
+    return show.shorten(f"{step['experiment']} {step['val_bpb']:>10.6f} {change:>10}  {step['description']}")
+
+
+def _work(now: Situation, took: Work) -> list[str]:
+    spent, used = took.spent, took.usage
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(spent.started))
+    lines = [
+        f"this stint, {'since' if took.going else 'from'} {began}: {_hours(took.wall)}, "
+        f"{spent.experiments} experiment{'s' * (spent.experiments != 1)} ({took.pace:.1f} an hour), "
+        f"{_hours(took.device)} of runs, {100 * took.idle:.0f} % idle"
+    ]
+    if used.steps:
+        cost = f", ${used.dollars:.2f}" if used.dollars else ""
+        lines.append(f"the model: {used.tokens:,} tokens in {used.steps:,} steps{cost}")
+    set_limits, complaints = stint.limits(now)
+    return [*lines, *limits.lines(set_limits, spent), *(f"note: {line}" for line in complaints)]
+
+
+def _open(now: Situation) -> list[str]:
+    newest = now.newest
+    lines = []
+    if newest is not None and newest.decision is None:
+        run = newest.last
+        told = {
+            "running": f"in progress: {attend.progress(run.path)}" if run.alive else "",
+            "interrupted": f"interrupted: {attend.interruption(run.path)}",
+            "finished": f"ended ({newest.outcome}), not logged",
+        }.get(now.state.name, now.state.name)
+        lines.append(show.shorten(f"open: run {run.name} {show.one_line(run.request.message)}: {told}"))
+    elif now.state.name == "edited":
+        lines.append("open: an edit of train.py that has not run")
+    other = campaign.running_elsewhere(now.root, now.branch.tag)
+    if other is not None:
+        lines.append(f"in progress elsewhere: campaign {other.path.parent.name}, run {other.name}")
+    if now.stop and now.state.next.startswith("end your turn"):
+        return [*lines, f"next: nothing: {now.stop}"]
+    return [*lines, f"next: {now.state.next}"]
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
