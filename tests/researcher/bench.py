@@ -35,7 +35,9 @@ class Bench:
     kind: str = ""
     message: str = ""
     waiting: int = 0
-    confirmed: int = 0
+    confirms: int = 1  # how often a close call is to be confirmed
+    asked: int = 0  # … and how often it still is
+    begun: int = 0  # runs
     crashed: bool = False
     rows: list[tuple[str, float, str, str]] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Bench:
         if self.state == "running":
             return WAIT
         if self.state == "finished":
-            return FIX if self.crashed else CONFIRM if self.confirmed else LOG
+            return FIX if self.crashed else CONFIRM if self.asked else LOG
         return REVERT
 
     def run(self, command: str) -> str:
@@ -103,28 +105,28 @@ class Bench:
                 if self.outcome(self.train) == "refuse":
                     return "run_experiment: refused: an import that is not declared"
             if "--confirm" in words:
-                assert self.confirmed == 1
-                self.confirmed = 2
+                assert self.asked
+                self.asked -= 1
             else:
                 self.message = "baseline" if self.kind == "baseline" else words[words.index("-m") + 1]
                 self.runs.append(self.message)
             self.state, self.waiting = "running", self.waits
+            self.begun += 1
+        begun = f"run {self.begun:04d}: {self.kind} abcdef0, seed 1, budget 100cpu\n"
         if self.waiting:
             self.waiting -= 1
-            return f"running\nnext: {WAIT}"
+            return f"{begun}running\nnext: {WAIT}"
         self.state = "finished"
         result = self.outcome(self.train)
         self.crashed = result == "crash"
-        if isinstance(result, float) and abs(result - self.best) < 0.001 and not self.confirmed:
-            self.confirmed = 1
-        elif self.confirmed == 2:
-            self.confirmed = 0
-        return f"{result}\nnext: {self.next()}"
+        if isinstance(result, float) and abs(result - self.best) < 0.001 and self.kind != "confirm":
+            self.asked = self.confirms
+        return f"{begun}{result}\nnext: {self.next()}"
 
     def log(self, description: str) -> str:
         if self.state != "finished":
             return "log_result: nothing to log"
-        if self.confirmed:
+        if self.asked:
             return f"verdict: confirm\nnext: {CONFIRM}"
         result = self.outcome(self.train)
         score = 0.0 if isinstance(result, str) else result

@@ -101,6 +101,14 @@ def test_it_confirms_when_told():
     assert outcomes(c)[-1] == ("gelu", "keep")
 
 
+def test_it_confirms_again_when_told_again():
+    c = client(GELU, outcome=lambda train: 2.0 - ("gelu" in train) * 0.0005)
+    c.bench.confirms = 3
+    c.go(stop_after=2)
+    assert commands(c).count("scripts/run_experiment.sh --confirm") == 3
+    assert outcomes(c)[-1] == ("gelu", "keep")
+
+
 def test_it_waits_as_long_as_it_takes():
     c = client(GELU, waits=7)
     c.go(stop_after=2)

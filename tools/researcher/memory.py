@@ -18,6 +18,7 @@ _NEXT = re.compile(r"^next: (.+?)\s*$", re.MULTILINE)
 _SUMMARY = re.compile(r"\[([^\]]+)\] (.+)")  # [label] what (CONSTANT old -> new)
 # As status prints the experiment under way: experiment 0003-1a2b3c4, run 0003-1a2b3c4 (candidate 1a2b3c4): exp: …
 _CURRENT = re.compile(r"\((?:baseline|candidate|fix|confirm) [0-9a-f]+\): (.+)$", re.MULTILINE)
+_BEGAN = re.compile(r"^run \d{4}: ", re.MULTILINE)
 _PROFILE = re.compile(r"\bprofile:?\s+(full|small)\b")
 _NUMBERED = re.compile(r"^(\d+): ?(.*)$", re.MULTILINE)  # as the client's read tool prints a file
 
@@ -124,7 +125,7 @@ class Memory:
         if "status.py" in command:
             self.overview = self.overview or (step or "").startswith("edit train.py")
             return
-        self.last_action = command
+        self.last_action = "" if _BEGAN.search(output) else command  # a run began: the same may be right again
         if "run_experiment.sh" in command:
             self._adopt(_message(command))
         if step is None:
