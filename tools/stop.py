@@ -36,7 +36,7 @@ def body() -> int:
     try:
         with campaign.lock(ROOT):
             now = look(ROOT)
-    except Refused as refusal:
+    except (Refused, OSError) as refusal:  # STOP counts all the same
         tell(given.json, f"STOP is set; where the campaign stands cannot be told: {refusal}")
         if given.json:
             show_json({"stop": stopping.ASKED, "now": given.now, "error": str(refusal)})
@@ -61,7 +61,7 @@ def tell(quiet: bool, line: str) -> None:
 
 def forecast(now: Situation, started: bool, at_once: bool) -> list[str]:
     """What will happen, and when."""
-    who = "scripts/start.sh" if started else "the agent, if one is at work,"
+    who = "scripts/start.sh" if started else "an agent that is at work"
     if now.newest is None or now.newest.decision is not None:
         hand = "no experiment is in hand: nothing is lost"
         if now.state.name == "edited":
@@ -75,6 +75,8 @@ def forecast(now: Situation, started: bool, at_once: bool) -> list[str]:
     else:
         hand = f"run {now.newest.last.name} is not logged yet ({now.state.name}): that is done first"
     lines = ["STOP is set: no further experiment begins", hand]
+    if not started and not at_once and now.newest is not None and now.newest.decision is None:
+        lines.append("where no agent is at work to do that: tools/stop.py --now, or scripts/start.sh to go on")
     if started or not at_once:
         lines.append(f"{who} ends {'now' if at_once else 'then'}; to go on after all: tools/stop.py --withdraw")
     if not started:

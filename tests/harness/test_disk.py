@@ -108,7 +108,7 @@ def settle(lab: Lab) -> None:
 
 
 def check(lab: Lab, edited: str) -> None:
-    """What must hold wherever it stopped: one row a decision, the edit there, nothing half-made that is believed."""
+    """What must hold wherever it stopped: one row a decision, the edit there, nothing half-made."""
     lab.status()  # the ledger follows a decision with whatever command comes next
     assert len(list(lab.root.glob("runs/t1/*/decision.json"))) == len(lab.rows())
     for path in lab.root.glob("runs/t1/[0-9]*/*.json"):
@@ -160,3 +160,133 @@ def test_full_in_the_middle(lab: Lab, full: Full, what: str, tmp_path_factory: p
                 break
         finally:
             copy.kill_all()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Before anything is torn
+
+
+def refused(answer: Answer) -> None:
+    assert answer.code == 2, answer
+    assert len(answer.err.splitlines()) == 1
+    assert "MB are free on the disk of " in answer.err
+    assert f"a run needs {NO_ROOM} MB (AUTORESEARCH_DISK_RESERVE_MB)" in answer.err
+    assert answer.next == "end your turn: there is no room on the disk"
+
+
+def short(lab: Lab, *command: str) -> None:
+    """Refused for want of room, and nothing is touched."""
+
+    def everything() -> list[object]:
+        return [lab.train, lab.refs(), lab.tip, lab.runs(), lab.git("count-objects")]
+
+    before = everything()
+    refused(lab.run(*command, AUTORESEARCH_DISK_RESERVE_MB=NO_ROOM))
+    assert everything() == before
+
+
+def test_no_room_for_a_baseline(new: Lab) -> None:
+    short(new, "--baseline")
+    assert not (new.root / "runs/t1").exists()
+
+
+def test_no_room_for_a_run(lab: Lab) -> None:
+    lab.edit(SCORE=1.497)
+    short(lab, "-m", "exp: x")
+    answer = lab.call("status.py", AUTORESEARCH_DISK_RESERVE_MB=NO_ROOM)
+    assert answer.code == 0
+    assert "note: " in answer.out
+    assert "a person has to make room there" in answer.out
+    assert lab.run("-m", "exp: x").next == state.CONFIRM
+    short(lab, "--confirm")
+    assert lab.call("log_result.py", "-d", "x", AUTORESEARCH_DISK_RESERVE_MB=NO_ROOM).code == 0
+
+
+def test_no_room_for_a_fix(lab: Lab) -> None:
+    lab.try_idea(CRASH="always")
+    lab.edit(CRASH="")
+    short(lab, "--fix", "-m", "fix: x")
+
+
+def test_no_room_to_go_on(lab: Lab) -> None:
+    lab.edit(SCORE=1.4, STEP=0.2)
+    lab.run("-m", "exp: slow", "--wait", "0")
+    lab.wait_for("trainer")
+    refused_not = lab.run("--wait", "0", AUTORESEARCH_DISK_RESERVE_MB=NO_ROOM)
+    assert refused_not.code == 75, "it runs, so it is waited for"
+    lab.kill_all()
+    short(lab, "--wait", "0")
+    assert lab.state == "interrupted"
+    assert lab.run("--stop", AUTORESEARCH_DISK_RESERVE_MB=NO_ROOM).code == 0, "which takes no room"
+
+
+@pytest.mark.parametrize(
+    "value, needed", [("", 500), ("0", 0), ("7.5", 7.5), ("x", 500), ("-1", 500), ("inf", 500)]
+)
+def test_the_reserve(monkeypatch: pytest.MonkeyPatch, value: str, needed: float) -> None:
+    monkeypatch.setenv(disk.VARIABLE, value)
+    assert disk.reserve() == needed
+
+
+def test_shortage(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, reserve, is_short in ((None, "5", False), (4.9, "5", True), (5.0, "5", False), (0.0, "0", False)):
+        monkeypatch.setenv(disk.VARIABLE, reserve)
+        monkeypatch.setattr(disk, "free", lambda root, free=free: free)
+        assert bool(disk.shortage(lab.root)) == is_short
+    for free, said, is_full in ((1.0, "shapes", True), (20.0, "shapes", False), (20.0, "No space left", True)):
+        monkeypatch.setenv(disk.VARIABLE, "500")
+        monkeypatch.setattr(disk, "free", lambda root, free=free: free)
+        assert disk.is_full(lab.root, said) == is_full
+
+
+def test_a_run_that_ends_for_want_of_room_is_not_to_blame(lab: Lab) -> None:
+    text = lab.edit(SCORE=1.4, CRASH="OSError: No space left on device".replace(" ", "_"))
+    (lab.root / "train.py").write_text(text.replace("_space_left_on_device", " space left on device"))
+    with mock.patch.object(disk, "shortage", lambda root: None):  # there was room when it began
+        answer = lab.run("-m", "exp: x", AUTORESEARCH_DISK_RESERVE_MB=NO_ROOM)
+    assert (answer.code, answer.next) == (75, state.WAIT)
+    assert "interrupted: the disk is full: train: OSError:_No space left on device" in answer.out
+    lab.settle()
+    assert lab.state == "interrupted"
+    assert lab.run("--wait").code == 1, "with room enough, it is its own doing"
+    assert lab.log().out.startswith("verdict: crash\n")
+
+
+# ---------------------------------------------------------------------------------------------------
+# What the shell of every command says
+
+
+@pytest.mark.parametrize(
+    "number, told",
+    [(errno.ENOSPC, "make room there"), (errno.EROFS, "may be written"), (errno.EIO, "check who may write there")],
+)
+def test_an_error_is_one_line(lab: Lab, number: int, told: str) -> None:
+    def fail(*args: Any) -> None:
+        raise OSError(number, os.strerror(number), "/some/where")
+
+    with mock.patch("harness.campaign.record.take_lock", fail):
+        for tool in ("status.py", "report.py"):
+            answer = lab.call(tool)
+            assert answer.code == 2
+            assert answer.err.count("\n") == 1
+            assert "/some/where" in answer.err
+            assert told in answer.err
+            assert json.loads(lab.call(tool, "--json").out)["error"] in answer.err
+        answer = lab.call("stop.py")
+        assert answer.code == 0
+        assert "STOP is set; where the campaign stands cannot be told: " in answer.out
+    assert stopping.asked(lab.root) is not None
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
+def test_an_output_that_is_full(lab: Lab) -> None:
+    with open("/dev/full", "w") as output:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, str(lab.root / "tools/status.py")],
+            env=lab.env,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "status: No space left on device: make room there, and do it again\n"

@@ -307,6 +307,6 @@ def test_a_record_is_damaged(lab: Lab) -> None:
 def test_a_folder_that_may_not_be_written(lab: Lab) -> None:
     (lab.root / "runs").chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
-        assert "check who may write there" in refusal(lab.call("status.py"))
+        assert "may be written there" in refusal(lab.call("status.py"))
     finally:
         (lab.root / "runs").chmod(stat.S_IRWXU)

@@ -136,7 +136,7 @@ def test_a_damaged_stint_is_no_obstacle(lab: Lab, content: str) -> None:
 
 
 def test_a_flag_of_nonsense_begins_nothing(lab: Lab) -> None:
-    with pytest.raises(Refused, match="--tokens few"):
+    with pytest.raises(Refused, match="--tokens `few`"):
         stint.begin(lab.root, "t1", {"tokens": "few"})
     assert stint.load(lab.root, "t1") is None
 
@@ -206,7 +206,7 @@ def test_a_default_stands_still_as_well(lab: Lab, monkeypatch: pytest.MonkeyPatc
     assert at(lab).stop is not None
     notes = lab.status()["notes"]
     assert notes == ["program.md line 5: `until: soon` is no time such as 07:00 or 2026-11-24 07:00: "
-                     "12 hours from the start counts instead"]  # fmt: skip
+                     "12 hours counts instead"]  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -7,11 +7,24 @@ or not), `ledger` (results.tsv).
 
 `campaign` is what stays the same meanwhile, `experiment` the runs that belong to one idea, `state` says what may
 come next, and `situation` looks all of it up for a command, once `reconcile` has completed what a kill left
-undone. No module imports torch or knows about a command; none but `branch` and `snapshot` knows how git stores
-things; none but `ledger` writes results.tsv.
+undone. `limits` says when research ends by itself, `stint` what counts towards that, `stopping` why it is to end,
+`steering` what the person changed, `disk` whether there is room for a run, `summary` what came of it all. No
+module imports torch or knows about a command; none but `branch` and `snapshot` knows how git stores things; none
+but `ledger` writes results.tsv.
 """
 
 from __future__ import annotations
+
+import os
+import sys
+
+# On a full disk Python leaves half a .pyc behind, and from then on fails to import it, also when there is room.
+try:
+    _free = os.statvfs(__file__)
+    if _free.f_bavail * _free.f_frsize < 32 * 2**20:
+        sys.dont_write_bytecode = True
+except OSError:
+    pass
 
 
 class Refused(Exception):

@@ -159,7 +159,11 @@ def link_results(root: Path, tag: str) -> None:
         link.replace(ledger)
     making = root / f".{LEDGER}.{os.urandom(6).hex()}"
     making.symlink_to(target)
-    making.replace(link)
+    try:
+        making.replace(link)
+    except OSError:
+        making.unlink()
+        raise
 
 
 def prune(kept: Sequence[Run], all_runs: Sequence[Run]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -16,6 +18,12 @@ DONE, FAILED, REFUSED, RUNNING = 0, 1, 2, 75
 EXIT_CODES = "exit codes: 0 done, 1 the experiment failed, 2 refused (bad use or a rule broken), 75 still running"
 
 ROOT = Path(__file__).resolve().parents[2]
+
+_FULL = "make room there, and do it again"
+_FORBIDDEN = "see to it that it may be written there, and do it again"
+_ANY_REMEDY = "make room, or check who may write there"
+_REMEDY = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EFBIG: _FULL}
+_REMEDY |= {errno.EROFS: _FORBIDDEN, errno.EACCES: _FORBIDDEN, errno.EPERM: _FORBIDDEN}
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,12 +62,18 @@ def main(name: str, body: Callable[[], int], argv: Sequence[str]) -> NoReturn:
     except OSError as error:
         code = REFUSED
         place = f" ({error.filename})" if error.filename else ""
-        print(
-            f"{name}: {error.strerror or error}{place}: make room, or check who may write there", file=sys.stderr
-        )
+        told = f"{error.strerror or error}{place}: {_REMEDY.get(error.errno or 0, _ANY_REMEDY)}"
+        print(f"{name}: {told}", file=sys.stderr)
+        if "--json" in argv:
+            with contextlib.suppress(OSError):
+                print(json.dumps({"error": told, "next": None}))
     except Exception as error:
         code = REFUSED
         print(f"{name}: {type(error).__name__}: {error}; details in {_write_details()}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left of it would fail again at the very end, with a word of Python's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 VARIABLE = "AUTORESEARCH_DISK_RESERVE_MB"
 RESERVE = 500.0  # MB
 FULL = 8.0  # MB free below which what fails is likely to fail for want of room
+SAID = ("no space left", "quota exceeded", "file write failed", "enospc")  # and what it says then
 MB = 2**20
 
 
@@ -42,3 +43,11 @@ def free(root: Path) -> float | None:
             return 0.0
         return found.f_bavail * found.f_frsize / MB
     return None
+
+
+def is_full(root: Path, said: str) -> bool:
+    """Whether what failed, and `said` this last, failed for want of room."""
+    found = free(root)
+    if found is None:
+        return False
+    return found < FULL or (found < reserve() and any(words in said.lower() for words in SAID))

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from . import Refused
 from .branch import STEERING
 from .ledger import clean
+from .text import printable
 
 HOUR = 3600.0
 LATEST = 366 * 24 * HOUR  # seconds from the start that a time may lie ahead
@@ -43,7 +44,7 @@ class Kind:
 
 
 KINDS = {
-    UNTIL: Kind("07:00", "time such as 07:00 or 2026-11-24 07:00", 0, 0, 12 * HOUR, "12 hours from the start"),
+    UNTIL: Kind("07:00", "time such as 07:00 or 2026-11-24 07:00", 0, 0, 12 * HOUR, "12 hours"),
     EXPERIMENTS: Kind("100", "number of experiments such as 100", 1, 100_000, 100, "100", whole=True),
     DEVICE_HOURS: Kind("8", "number of hours such as 8", 0.001, 100_000, 12, "12"),
     TARGET: Kind("0.965", "val_bpb such as 0.965", 0.001, 20, None, ""),
@@ -228,8 +229,7 @@ def flag_limits(flags: Mapping[str, str], started: float | None = None) -> Limit
         kind = FLAGS[name.lstrip("-")]
         value = read_value(kind, str(text), at, at)
         if value is None:
-            given = clean(str(text))[:QUOTED]
-            raise Refused(f"{flag} {given} is no {KINDS[kind].what}: give one, or leave it out")
+            raise Refused(f"{flag} {_quote(str(text))} is no {KINDS[kind].what}: give one, or leave it out")
         found.append(Limit(kind, value, _tidy(str(text)), f"{flag} {_tidy(str(text))}"))
     return Limits(tuple(found))
 
@@ -245,6 +245,7 @@ def parse(program: str | bytes | None, started: float, asked: float | None = Non
     the stint `started`).
     """
     text = program.decode("utf-8-sig", "replace") if isinstance(program, bytes) else (program or "")
+    at = started if asked is None else asked
     found: list[Limit] = []
     complaints: list[str] = []
     passed_by: list[str] = []
@@ -252,16 +253,16 @@ def parse(program: str | bytes | None, started: float, asked: float | None = Non
         source = f"{STEERING} line {number}"
         for kind, raw in _read_line(line):
             if kind is None:
-                passed_by.append(f"{source}: `{clean(raw)[:QUOTED]}`")
+                passed_by.append(f"{source}: {_quote(raw)}")
                 continue
-            value = read_value(kind, raw, started, started if asked is None else asked)
+            value = read_value(kind, raw, started, at)
             about = KINDS[kind]
             if value is None:
                 used = f": {about.says} counts instead" if about.safe is not None else ", and sets no limit"
-                complaints.append(f"{source}: `{clean(line)[:QUOTED]}` is no {about.what}{used}")
+                complaints.append(f"{source}: {_quote(line)} is no {about.what}{used}")
                 if about.safe is None:
                     continue
-                value = about.safe + (started if kind == UNTIL else 0.0)
+                value = about.safe + (at if kind == UNTIL else 0.0)
             found.append(Limit(kind, value, _tidy(raw), source))
     if passed_by:
         known = ", ".join(f"`{kind}: {about.example}`" for kind, about in KINDS.items())
@@ -284,6 +285,11 @@ def _section(text: str) -> Iterator[tuple[int, str]]:
                 depth = len(heading[1]) if re.search(r"\bbudget", line, re.IGNORECASE) else 0
         elif depth and line.strip():
             yield number, line[:LINE_MOST]
+
+
+def _quote(line: str) -> str:
+    """A line of the person's as it is shown in one of ours."""
+    return f"`{printable(clean(line)).replace('`', chr(39))[:QUOTED]}`"
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ def emit(text: str, end: str = "\n") -> None:
 def baseline(root: Path, environ: Mapping[str, str]) -> int:
     """Run and log the baseline, unless there is one. Returns the exit code to leave with, DONE to go on."""
     while (now := situation(root)).incumbent is None:
+        if now.stop and now.state.next.startswith(state.END):
+            raise Refused(f"research cannot begin: {now.stop}")
         forms = {state.BASELINE: "--baseline", state.WAIT: "--wait", state.CONFIRM: "--confirm"}
         if now.state.next in forms:
             command = [str(root / "scripts" / "run_experiment.sh"), forms[now.state.next]]

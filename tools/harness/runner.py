@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from . import campaign as campaigns
-from . import curve, processes, record, snapshot, text
+from . import curve, disk, processes, record, snapshot, text
 from .branch import Git
 from .campaign import Campaign
 from .preparation import BUDGET
@@ -168,6 +168,7 @@ class Runner:
                 self._evaluate()
             self._write_record("finished", "")
         except Ended as end:
+            self._mind_disk(end)
             self._write_record(end.outcome, end.reason)
 
     def _restore_snapshot(self) -> None:
@@ -184,13 +185,14 @@ class Runner:
         """Trainer and feeder until both are gone. Raises Interrupted."""
         self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", "work")
         (self.path / "work").mkdir()
-        started, outcome, reason = time.time(), "finished", ""
+        started, began, outcome, reason = time.time(), time.monotonic(), "finished", ""
         try:
             self._run_trainer(started)
         except Ended as end:
+            self._mind_disk(end)
             outcome, reason = end.outcome, end.reason
         self._remove_strangers()
-        self.trained = Trained(outcome, reason, started, time.time() - started, self.peak_rss_mb)
+        self.trained = Trained(outcome, reason, started, time.monotonic() - began, self.peak_rss_mb)
         text.write_json(self.path / "trained.json", asdict(self.trained))
 
     def _run_trainer(self, started: float) -> None:
@@ -337,6 +339,11 @@ class Runner:
                 "crashed", f"killed from outside {len(accidents)} times, out of memory perhaps: {accident}"
             )
         raise Interrupted(accident)
+
+    def _mind_disk(self, end: Ended) -> None:
+        """Raise Interrupted where the run failed for want of room on the disk, which is not its fault."""
+        if end.outcome == "crashed" and self.starts <= STARTS_MOST and disk.is_full(self.root, end.reason):
+            raise Interrupted(f"the disk is full: {end.reason}")
 
     def _check_stop(self) -> None:
         if (self.path / STOP).exists():

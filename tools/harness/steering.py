@@ -72,4 +72,4 @@ def told(lines: list[str]) -> list[str]:
 
 def _lines(program: bytes) -> list[str]:
     text = program[:COMPARED_MOST].decode("utf-8-sig", "replace")
-    return [printable(line).rstrip() for line in text.replace("\r\n", "\n").split("\n")]
+    return [printable(line).rstrip() for line in text.replace("\r\n", "\n").removesuffix("\n").split("\n")]

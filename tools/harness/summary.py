@@ -14,6 +14,7 @@ from .situation import Situation
 from .stint import Usage
 
 STEPS_MOST = 25  # of the staircase
+PACE_FROM = 600.0  # seconds of a stint from which experiments an hour say something
 START_LOCK = "start.lock"  # in the campaign's folder, held while a scripts/start.sh lives
 
 
@@ -71,12 +72,12 @@ def facts(now: Situation) -> dict[str, Any]:
             "started": took.spent.started,
             "going": took.going,
             "experiments": took.spent.experiments,
-            "wall_seconds": took.wall,
-            "device_seconds": took.device,
-            "idle_share": took.idle,
-            "experiments_an_hour": took.pace,
+            "wall_seconds": round(took.wall, 1),
+            "device_seconds": round(took.device, 1),
+            "idle_share": round(took.idle, 4),
+            "experiments_an_hour": round(took.pace, 2),
             "client_tokens": took.usage.tokens,
-            "client_dollars": took.usage.dollars,
+            "client_dollars": round(took.usage.dollars, 4),
             "client_steps": took.usage.steps,
             "limits": limits.lines(set_limits, took.spent),
             "complaints": complaints,
@@ -111,7 +112,7 @@ def staircase(decided: list[Experiment]) -> list[dict[str, Any]]:
                 "experiment": f"{experiment.number:04d}",
                 "commit": experiment.commit[:7],
                 "val_bpb": decision.val_bpb,
-                "change": decision.val_bpb - before if before is not None else None,
+                "change": round(decision.val_bpb - before, 9) if before is not None else None,
                 "description": show.one_line(decision.description),
             }
         )
@@ -158,9 +159,10 @@ def _step(step: dict[str, Any]) -> str:
 def _work(now: Situation, took: Work) -> list[str]:
     spent, used = took.spent, took.usage
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(spent.started))
+    pace = f" ({took.pace:.1f} an hour)" if took.wall >= PACE_FROM and spent.experiments else ""
     lines = [
         f"this stint, {'since' if took.going else 'from'} {began}: {_hours(took.wall)}, "
-        f"{spent.experiments} experiment{'s' * (spent.experiments != 1)} ({took.pace:.1f} an hour), "
+        f"{spent.experiments} experiment{'s' * (spent.experiments != 1)}{pace}, "
         f"{_hours(took.device)} of runs, {100 * took.idle:.0f} % idle"
     ]
     if used.steps:

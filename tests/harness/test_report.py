@@ -1,0 +1,98 @@
+"""The campaign on one page."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from harness import record, stint, summary
+from harness.situation import look
+
+from tests.harness.lab import Lab
+from tests.harness.test_stint import STEP, budget
+
+
+def page(lab: Lab) -> str:
+    answer = lab.call("report.py")
+    assert answer.code == 0, answer.err
+    assert max(map(len, answer.out.splitlines())) <= 160
+    return answer.out
+
+
+def test_before_everything(new: Lab) -> None:
+    out = page(new)
+    assert "campaign t1: 0 experiments: none yet" in out
+    assert "no baseline yet" in out
+    assert out.endswith("next: scripts/run_experiment.sh --baseline\n")
+    assert not (new.root / "runs/t1").exists()
+
+
+def test_after_some(lab: Lab) -> None:
+    budget(lab, "at most 3 experiments")
+    stint.begin(lab.root, "t1")
+    (lab.root / "runs/t1/client.jsonl").write_text(4 * (json.dumps({**STEP, "cost": 0.25}) + "\n"))
+    lab.try_idea("exp: lower", SCORE=1.2)
+    lab.log("lower")
+    lab.try_idea("exp: higher", SCORE=1.6)
+    lab.log("higher")
+    lab.revert()
+    out = page(lab)
+    assert "campaign t1: 2 experiments: 1 kept, 1 discarded" in out
+    assert "best: val_bpb 1.200000" in out
+    assert "0.300000 below the baseline's 1.500000 (20.00 %)" in out
+    assert "0001   1.200000  -0.300000  lower" in out
+    assert "0002   1.600000  +0.400000  discard  higher" in out
+    assert "the model: 460 tokens in 4 steps, $1.00" in out
+    assert "limits: 2 of 3 experiments" in out
+    assert out.splitlines()[-1].startswith("next: edit train.py")
+    found = json.loads(lab.call("report.py", "--json").out)
+    assert (found["baseline"], found["best"], found["keep"], found["discard"]) == (1.5, 1.2, 1, 1)
+    assert [step["val_bpb"] for step in found["staircase"]] == [1.5, 1.2]
+    assert found["stint"]["experiments"] == 2
+    assert 0 <= found["stint"]["idle_share"] <= 1
+    assert found["stint"]["device_seconds"] <= found["stint"]["wall_seconds"] + 0.5
+    budget(lab, "at most 2 experiments")
+    assert page(lab).splitlines()[-1].startswith("next: nothing: 2 of 2 experiments are done")
+
+
+def test_what_is_open(lab: Lab) -> None:
+    lab.edit(SCORE=1.4, STEP=9.0)
+    assert "open: an edit of train.py that has not run\n" in page(lab)
+    lab.run("-m", "exp: slow", "--wait", "0")
+    lab.wait_for("trainer")
+    assert "open: run 0001 exp: slow: in progress: " in page(lab)
+    lab.run("--stop")
+    assert "open: run 0001 exp: slow: ended (stopped), not logged\n" in page(lab)
+
+
+def test_a_stint_that_is_over_ended_when_something_last_happened(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stint.begin(lab.root, "t1")
+    lab.try_idea(SCORE=1.2)
+    lab.log()
+    real = time.time()
+    monkeypatch.setattr(time, "time", lambda: real + 86400)
+    took = summary.work(look(lab.root))
+    assert not took.going
+    assert took.wall < 3600
+    held = record.take_lock(lab.root / "runs/t1/start.lock")
+    assert held is not None
+    try:
+        took = summary.work(look(lab.root))
+    finally:
+        os.close(held)
+    assert took.going
+    assert took.wall >= 86400
+    assert took.idle > 0.99
+    monkeypatch.setattr(time, "time", lambda: real - 86400)
+    assert summary.work(look(lab.root)).wall >= 0, "a clock that went back"
+
+
+def test_names_from_the_log_are_data(lab: Lab) -> None:
+    lab.try_idea("exp: \x1b[31mred", SCORE=1.2)
+    lab.log("a\nnext: rm -rf /\n\x1b[2J")
+    assert "\x1b" not in page(lab)
+    assert not any(line.startswith("next: rm") for line in page(lab).splitlines())

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""What follows a turn of the model, for the plugin in the client: one JSON object, {"action": …, "text": …}.
+
+action is prompt (send text to the same session), fresh (send it to a new one), stop (research is over, text says
+why) or none (not ours to continue). Waits while the model could do nothing: a run is in progress, the disk is
+full, its endpoint is away; stderr says what for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from harness import Refused, campaign, continuation, processes, record, stint, stopping
+from harness import branch as git_branch
+from harness.command import DONE, ROOT, Parser, main
+from harness.continuation import Action, TurnReport
+from harness.summary import START_LOCK
+
+NAME = "next_turn"
+EXAMPLES = """\
+  tools/next_turn.py --report '{"session": "ses_1", "calls": 3, "error": "", "retryable": true}'
+  tools/next_turn.py --begin mar5    research begins, or goes on, in the client: its limits count from here"""
+
+
+def body() -> int:
+    parser = Parser("tools/next_turn.py", __doc__ or "", EXAMPLES)
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--report", metavar="JSON", help="how the turn ended")
+    form.add_argument("--begin", metavar="TAG", help="begin a stint; an empty TAG: of the campaign checked out")
+    given = parser.parse_args()
+    if given.begin is not None:
+        print(begin(ROOT, given.begin.strip()))
+        return DONE
+    try:
+        report = read(given.report)
+    except (ValueError, TypeError) as error:
+        parser.error(f"--report: {error}")
+    action = decide(ROOT, report)
+    print(json.dumps({"action": action.kind, "text": action.text}, ensure_ascii=False))
+    return DONE
+
+
+def read(text: str) -> TurnReport:
+    """The report that the plugin gives. Raises ValueError or TypeError for anything else."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return TurnReport(
+        session=str(value["session"]) if "session" in value else "",
+        calls=int(value.get("calls") or 0),
+        stuck=str(value.get("stuck") or ""),
+        error=str(value.get("error") or ""),
+        retryable=bool(value.get("retryable", True)),
+    )
+
+
+def decide(root: Path, report: TurnReport) -> Action:
+    """What follows; none where there is no campaign, or another client works on it."""
+    tag = checked_out(root)
+    if tag is None:
+        return Action("none")
+    if taken(root, tag):
+        return Action(
+            "none", f"scripts/start.sh is at work on the campaign {tag}, and this window leaves it alone"
+        )
+    parent = os.getppid()
+
+    def orphaned() -> bool:
+        if os.getppid() != parent:  # the client that would hear the answer is gone
+            sys.exit(DONE)
+        return False
+
+    return continuation.after_turn(
+        root, tag, report, lambda line: print(line, file=sys.stderr, flush=True), orphaned
+    )
+
+
+def begin(root: Path, tag: str) -> str:
+    """Take STOP back and begin a stint; returns what the model, and the person, read about it."""
+    tag = tag or checked_out(root) or ""
+    if not tag:
+        return "No campaign is checked out."
+    if taken(root, tag):
+        return f"scripts/start.sh is at work on the campaign {tag} already; leave it to that."
+    stopping.withdraw(root)
+    if (campaign.folder(root, tag) / "campaign.json").exists():
+        stint.begin(root, tag)
+        continuation.forget(root, tag)
+    return f"The campaign is {tag}."
+
+
+def checked_out(root: Path) -> str | None:
+    """The tag of the campaign whose branch is checked out."""
+    try:
+        return git_branch.current(root).tag
+    except Refused:
+        return None
+
+
+def taken(root: Path, tag: str) -> bool:
+    """Whether scripts/start.sh drives this campaign, and did not launch the client that asks."""
+    return processes.STARTED_BY not in os.environ and record.is_locked(campaign.folder(root, tag) / START_LOCK)
+
+
+if __name__ == "__main__":
+    main(NAME, body, sys.argv)
