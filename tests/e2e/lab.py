@@ -72,6 +72,9 @@ class Lab:
             if (ROOT / name).exists():
                 (self.repo / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.repo / name, follow_symlinks=False)
+        for folder in (self.folder / "home" / ".config" / "opencode", self.repo / ".opencode"):  # nothing to fetch
+            (folder / "node_modules").mkdir(parents=True)
+            (folder / "package-lock.json").write_text(json.dumps(demo.NO_PACKAGES))
         train = self.repo / "train.py"
         train.write_text(edit(train.read_text(encoding="utf-8")), encoding="utf-8")
         self.git("init", "--quiet", "--initial-branch", "main")
@@ -86,9 +89,9 @@ class Lab:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def client(self, *arguments: str, model: str = "", below: str = ".") -> str:
+    def client(self, *arguments: str, model: str = "", below: str = ".", **more: str) -> str:
         """What one call of opencode prints; `model` is the address of the model it may use."""
-        environ: Mapping[str, str] = demo.with_model(self.environ, model) if model else self.environ
+        environ: Mapping[str, str] = {**(demo.with_model(self.environ, model) if model else self.environ), **more}
         done = subprocess.run(
             [str(self.opencode), *arguments],
             cwd=self.repo / below,
@@ -101,9 +104,9 @@ class Lab:
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
 
-    def turn(self, prompt: str, model: str, below: str = ".") -> list[dict[str, Any]]:
-        """The client's own account of one turn."""
-        printed = self.client("run", "--format", "json", prompt, model=model, below=below)
+    def turn(self, prompt: str, model: str, below: str = ".", **more: str) -> list[dict[str, Any]]:
+        """The client's own account of one turn; `more` is environment."""
+        printed = self.client("run", "--format", "json", prompt, model=model, below=below, **more)
         return [json.loads(line) for line in printed.splitlines()]
 
     @property

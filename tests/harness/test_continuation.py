@@ -136,10 +136,10 @@ def after(lab: Lab, report: TurnReport) -> continuation.Action:
 
 def test_the_prompt_says_where_the_campaign_stands(lab: Lab, quick: None) -> None:
     first = after(lab, TurnReport("a", 1))
-    assert first.kind == "prompt" and "State: clean" in first.text and "Next: edit train.py" in first.text
+    assert first.kind == "prompt" and "State: clean" in first.text and "next: edit train.py" in first.text
     lab.try_idea(SCORE=1.4)
     second = after(lab, TurnReport("a", 1))
-    assert "run 0001, not logged" in second.text and "Next: tools/log_result.py" in second.text
+    assert "run 0001, not logged" in second.text and "next: tools/log_result.py" in second.text
     assert "Best val_bpb 1.5" in second.text and "Nobody is there to answer" in second.text
     assert len(second.text) < 600
 
@@ -149,14 +149,14 @@ def test_a_run_in_progress_is_waited_for(lab: Lab, quick: None) -> None:
     lab.run("-m", "exp: slow", "--wait", "0")
     assert lab.state == "running"
     action = after(lab, TurnReport("a", 0))
-    assert lab.state == "finished" and "Next: tools/log_result.py" in action.text
+    assert lab.state == "finished" and "next: tools/log_result.py" in action.text
 
 
 def test_asked_to_stop_the_experiment_in_hand_is_finished(lab: Lab, quick: None) -> None:
     lab.try_idea(SCORE=1.4)
     (lab.root / "STOP").touch()
     action = after(lab, TurnReport("a", 1))
-    assert action.kind == "prompt" and "begin no other" in action.text and "Next: tools/log_" in action.text
+    assert action.kind == "prompt" and "begin no other" in action.text and "next: tools/log_" in action.text
     lab.log()
     action = after(lab, TurnReport("a", 1))
     assert action.kind == "stop" and "STOP" in action.text

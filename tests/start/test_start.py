@@ -84,7 +84,7 @@ def test_a_campaign_from_nothing_to_its_second_experiment(bench: Start) -> None:
     assert all(turn["cwd"] == turn["PWD"] == str(bench.root) for turn in turns)
     assert turns[0]["session"] is None and "Load the skill autoresearch" in turns[0]["prompt"]
     assert turns[1]["session"] == "ses_1" and "Go on" in turns[1]["prompt"]
-    assert "Next: " in turns[1]["prompt"] and "1.4" in turns[1]["prompt"]
+    assert "next: " in turns[1]["prompt"] and "1.4" in turns[1]["prompt"]
 
 
 def test_it_goes_on_where_it_was(bench: Start) -> None:
@@ -249,7 +249,7 @@ def test_a_model_that_only_talks_is_given_up(bench: Start, going: Client) -> Non
     fresh = [number for number, turn in enumerate(bench.turns()) if turn["session"] is None]
     told = continuation.SILENT_MOST + 1
     assert fresh == [0, told, 2 * told, 3 * told] and len(prompts) == 4 * told
-    assert all("Next: edit train.py" in prompt for number, prompt in enumerate(prompts) if number not in fresh)
+    assert all("next: edit train.py" in prompt for number, prompt in enumerate(prompts) if number not in fresh)
     assert "You ended 5 turns without calling a tool" in prompts[told - 1]
     assert "ended with 6 turns in a row without a tool call" in prompts[told]
 

@@ -182,7 +182,7 @@ def word(action: Action, facts: Facts, now: Situation, report: TurnReport) -> Ac
     lines = [action.text or "Go on: research is not over."]
     if facts.stop:
         lines = [f"Research is to end ({facts.stop}). Finish the experiment in hand, and begin no other."]
-    return Action("prompt", " ".join([*lines, where(now), f"Next: {now.state.next}", NOBODY]))
+    return Action("prompt", f"{' '.join([*lines, where(now), NOBODY])}\nnext: {now.state.next}")
 
 
 def where(now: Situation) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,15 +158,16 @@ def open_window(agent: Client, watch: Watch, ending: Ending, started: Started) -
         return bool(ending.due() or continuation.given_up(agent.root, watch.tag))
 
     while not enough():
-        with terminal_restored():
-            process = agent.window(FIRST_PROMPT)
-            started(process)
-            try:
-                while process.poll() is None and not enough():
-                    time.sleep(0.5)
-            finally:
-                left = process.poll()
-                client.end(process)
+        settings = termios.tcgetattr(sys.stdin)
+        process = agent.window(FIRST_PROMPT)
+        started(process)
+        try:
+            while process.poll() is None and not enough():
+                time.sleep(0.5)
+        finally:
+            left = process.poll()
+            client.end(process)
+            restore_terminal(settings, process.returncode)
         if left == 0:
             return "its window was closed"
         if left is not None:
@@ -176,16 +177,12 @@ def open_window(agent: Client, watch: Watch, ending: Ending, started: Started) -
     return ending.reason
 
 
-@contextlib.contextmanager
-def terminal_restored() -> Iterator[None]:
-    """Leave the terminal as it was, whatever a client that was killed did to it."""
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(termios.error, OSError):  # it may be gone
-            emit(RESTORE_SCREEN, end="")
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+def restore_terminal(settings: list[Any], code: int) -> None:
+    """Leave the terminal as it was; a client that was killed did not. `code`: how it ended."""
+    if code < 0:
+        emit(RESTORE_SCREEN, end="")
+    with contextlib.suppress(termios.error, OSError):  # it may be gone
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
 
 
 # ---------------------------------------------------------------------------------------------------
