@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from harness import Refused, campaign, continuation, processes, record, stint, stopping
+from harness import Refused, campaign, continuation, plan, processes, record, stint, stopping
 from harness import branch as git_branch
 from harness.command import DONE, ROOT, Parser, main
 from harness.continuation import Action, TurnReport
@@ -83,6 +83,8 @@ def begin(root: Path, tag: str) -> str:
     tag = tag or checked_out(root) or ""
     if not tag:
         return "No campaign is checked out."
+    if not plan.good_tag(tag):
+        return f"{tag!r} is no tag, which is letters, digits, `.`, `_` and `-`, such as mar5."
     if taken(root, tag):
         return f"scripts/start.sh is at work on the campaign {tag} already; leave it to that."
     stopping.withdraw(root)

@@ -76,6 +76,12 @@ def test_a_refused_call_counts() -> None:
     assert any(repeats.add(call("git push", None, "error")) for _ in range(REPEATS_MOST))
 
 
+def test_a_malformed_call_counts() -> None:
+    repeats = Repeats()
+    part = {"tool": "invalid", "state": {"status": "completed", "input": {"tool": "bsh", "error": "no such tool"}}}
+    assert any(repeats.add(part) for _ in range(REPEATS_MOST))
+
+
 def test_reading_without_an_end() -> None:
     repeats = Repeats()
     said = [repeats.add({"tool": "read", "state": {"input": {"filePath": str(n)}}}) for n in range(IDLE_MOST)]

@@ -142,6 +142,9 @@ def environment(root: Path) -> dict[str, str]:
         "PATH": search_path(root),
         "PWD": str(root),  # opencode works there, whatever directory it is started in
         STARTED_BY: str(os.getpid()),
+        # At each launch opencode fetches a package for plugins (ours needs none): 80 s where there is no network,
+        # 10 s without the retries.
+        "npm_config_fetch_retries": "0",
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": str(SHELL_MILLISECONDS),
         "AUTORESEARCH_WAIT": str(WAIT_SECONDS),

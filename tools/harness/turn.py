@@ -52,7 +52,8 @@ class Repeats:
         state = part.get("state") or {}
         given = state.get("input") or {}
         code = (state.get("metadata") or {}).get("exit")
-        failed = state.get("status") == "error" or code not in (None, DONE, RUNNING)
+        malformed = part.get("tool") == "invalid"  # what opencode makes of it
+        failed = malformed or state.get("status") == "error" or code not in (None, DONE, RUNNING)
         call = f"{part.get('tool')} {json.dumps(given, sort_keys=True)}"
         self.times = 0 if not failed else self.times + 1 if call == self.call else 1
         self.call = call
