@@ -13,4 +13,4 @@ mypy --no-error-summary .
 echo "test: shellcheck"
 shellcheck -x scripts/*.sh .ci/run
 echo "test: pytest"
-exec python -m pytest "$@"
+exec python -m pytest -n auto --dist loadscope "$@"

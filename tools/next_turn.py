@@ -3,7 +3,8 @@
 
 action is prompt (send text to the same session), fresh (send it to a new one), stop (research is over, text says
 why) or none (not ours to continue). Waits while the model could do nothing: a run is in progress, the disk is
-full, its endpoint is away; stderr says what for.
+full, its endpoint is away; stderr says what for. Where research ends with an experiment that the model could not
+finish, that is finished here.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from harness import Refused, campaign, continuation, plan, processes, record, stint, stopping
+from harness import Refused, campaign, continuation, driver, plan, processes, stint, stopping, wrapup
 from harness import branch as git_branch
 from harness.command import DONE, ROOT, Parser, main
 from harness.continuation import Action, TurnReport
-from harness.summary import START_LOCK
 
 NAME = "next_turn"
 EXAMPLES = """\
@@ -58,14 +59,12 @@ def read(text: str) -> TurnReport:
 
 
 def decide(root: Path, report: TurnReport) -> Action:
-    """What follows; none where there is no campaign, or another client works on it."""
+    """What follows; none where there is no campaign, or where this client is not to go on with it."""
+    if not_ours := taken(root):
+        return Action("none", not_ours)
     tag = checked_out(root)
     if tag is None:
         return Action("none")
-    if taken(root, tag):
-        return Action(
-            "none", f"scripts/start.sh is at work on the campaign {tag}, and this window leaves it alone"
-        )
     parent = os.getppid()
 
     def orphaned() -> bool:
@@ -73,9 +72,32 @@ def decide(root: Path, report: TurnReport) -> Action:
             sys.exit(DONE)
         return False
 
-    return continuation.after_turn(
-        root, tag, report, lambda line: print(line, file=sys.stderr, flush=True), orphaned
-    )
+    action = continuation.after_turn(root, tag, report, say, orphaned)
+    if action.kind != "stop" or processes.STARTED_BY in os.environ:  # scripts/start.sh does the rest itself
+        return action
+    left = finish(root, orphaned)
+    return Action("stop", f"{action.text}; {left}") if left else action
+
+
+def finish(root: Path, orphaned: Callable[[], bool]) -> str:
+    """Bring to rest what the model left in hand; returns what had to stay open, empty where nothing had."""
+    said = []
+
+    def tell(line: str) -> None:
+        said.append(line)
+        say(line)
+
+    try:
+        asked = stopping.asked(root)
+        now = asked is not None and asked.now
+        done = wrapup.finish(root, dict(os.environ), now, tell, lambda line: (orphaned(), None)[1])
+    except (Refused, OSError) as refusal:
+        return f"what is in hand stays open: {refusal}"
+    return "" if done or not said else said[-1]
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def begin(root: Path, tag: str) -> str:
@@ -85,11 +107,11 @@ def begin(root: Path, tag: str) -> str:
         return "No campaign is checked out."
     if not plan.good_tag(tag):
         return f"{tag!r} is no tag, which is letters, digits, `.`, `_` and `-`, such as mar5."
-    if taken(root, tag):
-        return f"scripts/start.sh is at work on the campaign {tag} already; leave it to that."
+    if not_ours := taken(root):
+        return f"Leave it alone: {not_ours}."
     stopping.withdraw(root)
     if (campaign.folder(root, tag) / "campaign.json").exists():
-        stint.begin(root, tag)
+        stint.begin(root, tag, started_by="client")
         continuation.forget(root, tag)
     return f"The campaign is {tag}."
 
@@ -102,9 +124,14 @@ def checked_out(root: Path) -> str | None:
         return None
 
 
-def taken(root: Path, tag: str) -> bool:
-    """Whether scripts/start.sh drives this campaign, and did not launch the client that asks."""
-    return processes.STARTED_BY not in os.environ and record.is_locked(campaign.folder(root, tag) / START_LOCK)
+def taken(root: Path) -> str:
+    """Why the client that asks has no say in what goes on in this checkout; empty where it has."""
+    at_work = driver.at_work(root)
+    if not driver.is_ours(root, dict(os.environ)) and at_work is not None:
+        return f"scripts/start.sh is at work on the campaign {at_work.tag}, and this window leaves it alone"
+    if processes.STARTED_BY in os.environ and at_work is None:  # a client that outlived it
+        return "the scripts/start.sh that launched this client is gone"
+    return ""
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -20,6 +19,7 @@ from harness import (
     campaign,
     client,
     demo,
+    driver,
     model,
     plan,
     preparation,
@@ -29,9 +29,10 @@ from harness import (
     summary,
     wrapup,
 )
+from harness import branch as git_branch
 from harness.client import Client
-from harness.command import DONE, ROOT, Parser, main
-from harness.research import Screen, Started, baseline, emit, ignore, research, say
+from harness.command import DONE, FAILED, ROOT, Parser, main
+from harness.research import Ended, GaveUp, Screen, Started, baseline, emit, ignore, research, say
 from harness.wrapup import situation
 
 NAME = "start"
@@ -44,7 +45,8 @@ EXAMPLES = """\
   scripts/start.sh --demo                   watch it work: no key, no GPU, a clone of its own in .demo/
 
 End it: Ctrl-C, SIGTERM or tools/stop.py. The run in hand is finished and logged first. A second Ctrl-C leaves it
-for the next start instead, tools/stop.py --now discards it. Nothing is lost in any of these ways."""
+for the next start instead, tools/stop.py --now discards it. Nothing is lost in any of these ways.
+Exit codes: 0 at a limit or a STOP, 1 when the model brought nothing about, 130 after Ctrl-C or SIGTERM."""
 INTERRUPTED = 130  # as a shell says it
 
 
@@ -110,7 +112,10 @@ def body() -> int:
 
 
 class Signals:
-    """The first signal ends research in good order, the second one ends that at once; see `come_to_rest`."""
+    """The first signal ends research in good order, the second one ends that at once; see `come_to_rest`.
+
+    A terminal that goes away (SIGHUP) is not asking for haste, and may say so more than once.
+    """
 
     def __init__(self) -> None:
         self.raises, self.missed = True, False
@@ -120,7 +125,7 @@ class Signals:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         if not self.raises:  # what the first one began is not to be torn
-            self.missed = True
+            self.missed = self.missed or number != signal.SIGHUP
             return
         self.raises = False
         raise KeyboardInterrupt
@@ -132,16 +137,20 @@ class Signals:
             self.raises = False
             raise KeyboardInterrupt
 
-    def outlive_terminal(self, log: Path) -> None:
-        """From here on a terminal that closes ends nothing: what is printed goes to `log` then."""
+    def outlive_terminal(self, log: Path, goes_on: bool) -> None:
+        """When the terminal closes, what is printed goes to `log`; and research ends, unless it `goes_on`."""
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            return
+        elsewhere = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
 
         def redirect(number: int, frame: FrameType | None) -> None:
-            with log.open("ab") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.dup2(elsewhere, 1)
+            os.dup2(elsewhere, 2)
+            if not goes_on:
+                self.handle(number, frame)
 
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, redirect)
+        signal.signal(signal.SIGHUP, redirect)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -160,13 +169,14 @@ def run_campaign(given: Options, signals: Signals) -> int:
     model.check_version(agent, say)
     model.check(agent)
     model.ask(agent, say)
-    with the_only_one(ROOT, chosen.tag):
+    with driver.the_only_one(ROOT, chosen.tag):
         say(chosen.note)
         plan.check_out(ROOT, chosen)
+        folder = campaign.folder(ROOT, chosen.tag)
+        folder.mkdir(parents=True, exist_ok=True)
+        signals.outlive_terminal(folder / "start.log", goes_on=given.headless)
         if given.headless:
-            log = campaign.folder(ROOT, chosen.tag) / "start.log"
-            signals.outlive_terminal(log)
-            say(f"closing the terminal does not end it (then see {log.relative_to(ROOT)}); tools/stop.py does")
+            say(f"closing the terminal does not end it (then see runs/{chosen.tag}/start.log); tools/stop.py does")
         return carry_on(agent, chosen.tag, given, signals)
 
 
@@ -182,49 +192,48 @@ def carry_on(agent: Client, tag: str, given: Options, signals: Signals, started:
         if status != DONE:
             return status
         say(f"research ends: {research(agent, tag, given.headless, started)}")
+    except Ended as asked:
+        say(f"research ends: {asked}")
+    except GaveUp as why:
+        print(f"{NAME}: research ends: {why}", file=sys.stderr)
+        code = FAILED
     except KeyboardInterrupt:
-        print()
+        emit("")
         code = INTERRUPTED
     finally:
-        come_to_rest(root, environ, signals)
-        print()
-        for line in summary.page(situation(root)):
-            print(line)
+        come_to_rest(root, tag, environ, signals)
+        stint.end(root, tag)
+        show_page(root)
     return code
 
 
-def come_to_rest(root: Path, environ: Mapping[str, str], signals: Signals) -> None:
+def come_to_rest(root: Path, tag: str, environ: Mapping[str, str], signals: Signals) -> None:
     """Finish what is in hand, or discard it where STOP says so; another signal leaves it for the next start."""
     screen = Screen()
     try:
         signals.again()
-        asked = stopping.asked(root)
-        now = asked is not None and asked.now
-        if not now and situation(root).state.name == "running":
+        if back := git_branch.come_back(root, tag):
+            say(back)
+        if not wrapup.at_once(root) and situation(root).state.name == "running":
             say("the run in hand is finished and logged first; Ctrl-C leaves it for the next start")
-        wrapup.finish(root, environ, now, lambda line: emit(f"  {line}"), screen.live)
+        wrapup.finish(root, environ, False, lambda line: emit(f"  {line}"), screen.live)
+        return
     except KeyboardInterrupt:
         screen.live("")
-        run = wrapup.interrupt(root)
-        if run is not None:
-            say(f"run {run.name} is interrupted, and the next start goes on with it")
+    except Refused as refusal:
+        say(str(refusal))
+    run = wrapup.interrupt(root, tag)
+    if run is not None:
+        say(f"run {run.name} is interrupted, and the next start goes on with it")
 
 
-@contextlib.contextmanager
-def the_only_one(root: Path, tag: str) -> Iterator[None]:
-    """Keep a second start on this campaign out: two models in one working tree undo each other. Raises Refused."""
-    path = campaign.folder(root, tag) / "start.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = record.take_lock(path)
-    if held is None:
-        raise Refused(
-            f"another scripts/start.sh is at work on the campaign {tag}: see tools/status.py, end it with "
-            "tools/stop.py, or begin another campaign in another clone"
-        )
+def show_page(root: Path) -> None:
+    """What came of it."""
     try:
-        yield
-    finally:
-        os.close(held)
+        lines = summary.page(situation(root))
+    except Refused as refusal:
+        lines = [str(refusal)]
+    emit("\n" + "\n".join(lines))
 
 
 def find_opencode(root: Path) -> Path:
@@ -260,7 +269,8 @@ def run_demo(given: Options, signals: Signals) -> int:
             with demo.researcher(place, environ, experiments) as address:
                 agent = Client(find_opencode(ROOT), place.clone, demo.with_model(environ, address))
                 started = lambda process: demo.remember(place, process.pid)  # noqa: E731
-                status = carry_on(agent, demo.TAG, given, signals, started)
+                with driver.the_only_one(place.clone, demo.TAG):
+                    status = carry_on(agent, demo.TAG, given, signals, started)
         finally:
             stop_run(place.clone, environ)
         tell_where_to_look(place, changes)

@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Callable
 
-from harness import Refused, attend, campaign, record, stopping
+from harness import Refused, attend, campaign, driver, stopping
 from harness.command import DONE, FAILED, ROOT, Parser, main, show_json
+from harness.driver import Driver
 from harness.situation import Situation, look
 
 NAME = "stop"
@@ -41,7 +42,7 @@ def body() -> int:
         if given.json:
             show_json({"stop": stopping.ASKED, "now": given.now, "error": str(refusal)})
         return DONE
-    started = record.is_locked(now.folder / "start.lock")
+    started = driver.at_work(ROOT)
     for line in forecast(now, started, given.now):
         tell(given.json, line)
     code = DONE
@@ -50,7 +51,9 @@ def body() -> int:
         with campaign.lock(ROOT):
             now = look(ROOT)
     if given.json:
-        show_json({"stop": stopping.ASKED, "now": given.now, "started": started, "state": now.state.name})
+        show_json(
+            {"stop": stopping.ASKED, "now": given.now, "started": started is not None, "state": now.state.name}
+        )
     return code
 
 
@@ -59,9 +62,8 @@ def tell(quiet: bool, line: str) -> None:
         print(line, flush=True)
 
 
-def forecast(now: Situation, started: bool, at_once: bool) -> list[str]:
+def forecast(now: Situation, started: Driver | None, at_once: bool) -> list[str]:
     """What will happen, and when."""
-    who = "scripts/start.sh" if started else "an agent that is at work"
     if now.newest is None or now.newest.decision is not None:
         hand = "no experiment is in hand: nothing is lost"
         if now.state.name == "edited":
@@ -77,8 +79,13 @@ def forecast(now: Situation, started: bool, at_once: bool) -> list[str]:
     lines = ["STOP is set: no further experiment begins", hand]
     if not started and not at_once and now.newest is not None and now.newest.decision is None:
         lines.append("where no agent is at work to do that: tools/stop.py --now, or scripts/start.sh to go on")
-    if started or not at_once:
-        lines.append(f"{who} ends {'now' if at_once else 'then'}; to go on after all: tools/stop.py --withdraw")
+    if started:
+        lines.append(
+            f"scripts/start.sh is at work on the campaign {started.tag}, and ends once nothing is in hand"
+        )
+    elif not at_once:
+        lines.append("an agent that is at work is told at its next step, and ends once nothing is in hand")
+    lines.append("to go on after all: tools/stop.py --withdraw")
     if not started:
         lines.append("STOP stays until tools/stop.py --withdraw or the next scripts/start.sh takes it away")
     return lines

@@ -20,6 +20,8 @@ const STUCK_AFTER = 8 // … and until its turn is cut short
 const AIMLESS_AFTER = 150 // the same for calls that have nothing to do with an experiment
 const SETTLE_MS = 300 // a turn that was aborted is still winding up when it is said to have ended
 const RETRY_MS = [5_000, 30_000, 120_000, 600_000] // where tools/next_turn.py itself fails
+const FINAL = // what its endpoint will say again to the same conversation; a plain APIError says for itself
+  /^(ProviderAuth|ContextOverflow|MessageOutputLength|ContentFilter|StructuredOutput)Error$/
 const NEW_CALLS = { calls: 0, aimless: 0, call: "", times: 0 }
 const NEW_TURN = { ...NEW_CALLS, stuck: "", error: "", retryable: true, aborted: false }
 const FOR_PERSON = ["status", "report"] // commands whose output nobody else needs
@@ -32,21 +34,30 @@ const AFTER_COMPACTION =
 // What is denied, and what to do instead. opencode.json denies the same, but its reason is a list of rules.
 
 const RECORD = "Only the bench moves the branch; each candidate stays on record. tools/revert.py drops an edit."
+const STAY = `Research stays on the campaign's branch. ${STATUS}`
+const SETTINGS = "git is set up as it has to be; the bench needs nothing else."
 const INSTALLED = "What is installed is what there is. Where a command misses something, run scripts/setup.sh."
 const OFFLINE = "Research has no network. Work with what is in this repository."
+const PERSONS = `Starting and stopping is for the person. ${STATUS}`
 const git = (what) => new RegExp(`^git(\\s+-[Cc]\\s+\\S+|\\s+-\\S+)*\\s+(${what})`)
+const TO_CAMPAIGN = git("(?:switch|checkout)\\s+(?:-[cb]\\s+)?autoresearch/(\\S+)")
 const DENIED = [
   [git("push\\b"), "Nothing leaves this machine: what was kept is safe on the branch."],
-  [git("(reset|restore|clean|stash|rebase|update-ref)\\b|branch\\s+-(?!-)"), RECORD],
+  [git("pull\\b"), OFFLINE],
+  [git("switch\\b(?!\\s+(-c\\s+)?autoresearch/)"), STAY],
+  [git("(reset|restore|clean|stash|rebase|update-ref)\\b|branch\\s+-(?!-(show-current|list)\\b)"), RECORD],
   [git("checkout\\b(?!\\s+-b\\s+autoresearch/)"), RECORD],
-  [/^(curl|wget|ssh|scp|rsync)\b/, OFFLINE],
+  [git("(merge|cherry-pick|revert|am|apply|worktree|symbolic-ref|gc|prune)(?![\\w-])|tag\\s+-d"), RECORD],
+  [git("config\\b(?!\\s+(--get|--list|-l|get|list)\\b)"), SETTINGS],
+  [/^(curl|wget|ssh|scp|rsync|nc)\b/, OFFLINE],
   [/^(\S*python\S*\s+-m\s+)?(\S*\/)?pip3?\s+install\b/, INSTALLED],
   [/^(uv|npm|npx|conda|apt|apt-get)\b/, INSTALLED],
   [/^sudo\b/, "The bench needs no rights but yours."],
   [/^rm\b/, "Nothing has to be deleted: tools/revert.py drops an edit, and what runs leave is the record."],
   [/^(kill|pkill|killall)\b/, "scripts/run_experiment.sh --stop ends a run that is surely lost."],
-  [/tools\/verify/, `The record is the person's to check. ${STATUS}`],
-  [/scripts\/start\.sh|tools\/(start|stop|next_turn)\.py/, `Starting and stopping is for the person. ${STATUS}`],
+  [/(^|[\s/])verify\.py\b|tools\/verify/, `The record is the person's to check. ${STATUS}`],
+  [/(^|[\s/])(start\.sh|start\.py|stop\.py|next_turn\.py)\b/, PERSONS],
+  [/(^(touch|tee|cp|mv)\s(.*[\s/])?|>\s*(\S*\/)?)STOP(\s|$)/, PERSONS],
   [/^(\S*\/)?opencode\b/, `You are in opencode. ${STATUS}`],
 ]
 
@@ -71,12 +82,33 @@ function deniedEdit({ filePath, patchText }, directory) {
   return `Only train.py may be edited: a run with any other change is refused. Edit ${train}.`
 }
 
-function deniedCommand(command) {
-  // Quoted words are looked at, quoted sentences are not: a description may say "rm".
-  const unquote = (text) => (/^.[\w./-]*.$/.test(text) ? text.slice(1, -1) : '""')
-  const bare = command.replace(/'[^']*'|"(?:\\.|[^"\\])*"/g, unquote)
-  for (const part of bare.split(/[;&|\n(){}`]+/)) {
-    const words = part.trim().replace(/^((\w+=\S*|env|exec|nohup|time|timeout\s+\S+)\s+)+/, "")
+// What of a command is no command: what is escaped, quoted, a comment, or the body of a heredoc.
+const ASIDE = new RegExp(
+  [
+    /\\[^]/,
+    /'[^']*'|"(?:\\[^]|[^"\\])*"/,
+    /(?<!\S)#[^\n]*/,
+    /(?<!<)<<-?[ \t]*(?<quote>['"\\]?)(?<end>[\w.-]+)['"]?(?<rest>[^\n]*)\n(?:[^]*?\n)??\t*\k<end>(?=\n|$)/,
+  ].map(({ source }) => source).join("|"),
+  "g",
+)
+
+/** The simple commands in a command line, without the words around them that change nothing. */
+function commandsIn(line) {
+  const bare = (text) =>
+    text.replace(ASIDE, (found, ...more) => {
+      const { end, rest } = more.at(-1)
+      if (end) return ` ${bare(rest)}\n`
+      if (found[0] === "\\") return /\w/.test(found[1]) ? found[1] : " "
+      // Quoted words are looked at, quoted sentences are not: a description may say "rm".
+      return found[0] === "#" ? "" : /^.[\w./-]*.$/.test(found) ? found.slice(1, -1) : '""'
+    })
+  const parts = bare(line).split(/[;&|\n(){}`]+/)
+  return parts.map((part) => part.trim().replace(/^((\w+=\S*|env|exec|nohup|time|timeout\s+\S+)\s+)+/, ""))
+}
+
+function deniedCommand(line) {
+  for (const words of commandsIn(line)) {
     const why = DENIED.find(([pattern]) => pattern.test(words))?.[1]
     if (why) return `Denied: ${words.slice(0, 80)}. ${why}`
   }
@@ -102,13 +134,22 @@ function nextTurn(report, started, said) {
     const script = '. scripts/python.sh && find_python . && exec "$python" tools/next_turn.py --report "$1"'
     const stdio = ["ignore", "pipe", "pipe"]
     const child = spawn("bash", ["-c", script, "autoresearch", JSON.stringify(report)], { cwd: ROOT, stdio })
-    let out = ""
+    let out = "", err = ""
     child.stdout.setEncoding("utf8").on("data", (text) => (out += text))
-    child.stderr.setEncoding("utf8").on("data", (text) => text.split("\n").filter(Boolean).forEach(said))
-    child.on("error", () => done({ code: -1, out }))
-    child.on("close", (code) => done({ code, out }))
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      for (const line of text.split("\n").filter(Boolean)) said((err = line))
+    })
+    child.on("error", ({ message }) => done({ code: -1, out, err: message }))
+    child.on("close", (code) => done({ code, out, err }))
     started(child) // it ends by itself when the client is gone
   })
+}
+
+/** What the client answered. Raises Error where it refused. */
+async function must(call) {
+  const { data, error } = await call
+  if (error) throw new Error(error.data?.message ?? error.message ?? JSON.stringify(error))
+  return data
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms))
@@ -123,6 +164,7 @@ export const Autoresearch = async ({ client, directory }) => {
   const talks = new Map() // what is known of each session, by id
   const seen = new Set() // ids of the parts that were counted
   let driven = "" // the session that does research
+  let named = "" // the campaign that the person named last
 
   function talk(id) {
     if (!talks.has(id)) talks.set(id, { id, turn: 0, busy: false, silent: false, ours: "", ...NEW_TURN })
@@ -181,46 +223,63 @@ export const Autoresearch = async ({ client, directory }) => {
 
   async function turnEnded(own) {
     own.busy = false
-    if (headless || own.id !== driven) return
+    if (headless) return
     const turn = own.turn
     const over = () => own.silent || own.turn !== turn || own.id !== driven // somebody else has taken over
     await pause(SETTLE_MS)
+    if (own.id !== driven) return
     const { calls, stuck, error, retryable, aborted } = own
     Object.assign(own, NEW_TURN)
     own.silent ||= aborted && !stuck // a person pressed Esc, and speaks next
     const report = { session: own.id, calls, stuck, error, retryable, aborted: false }
+    let failure = "", action // which is asked for once: a turn counts once
     for (const ms of [0, ...RETRY_MS]) {
       await pause(ms)
       if (over()) return
-      const answer = await nextTurn(report, (child) => (own.waiting = child), toast)
-      own.waiting = undefined
-      if (over()) return
-      if (answer.code === 0) return act(own, JSON.parse(answer.out))
+      try {
+        action ??= await whatFollows(own, report, over)
+        if (over()) return
+        return await act(own, action, over)
+      } catch (error) {
+        failure = String(error?.message || error)
+      }
     }
+    if (!over()) await show(own, `Research could not be continued: ${failure.slice(0, 300)}; say anything to go on.`)
   }
 
-  async function act(own, { action, text }) {
-    if (action === "prompt") await prompt(own, text)
-    if (action === "fresh") await prompt(await fresh(own), text)
-    if (action === "none" && text) toast(text)
-    if (action !== "stop") return
-    driven = "" // until research goes on, there or elsewhere
+  async function whatFollows(own, report, over) {
+    const { code, out, err } = await nextTurn(report, (child) => (own.waiting = child), toast)
+    own.waiting = undefined
+    if (over()) return
+    if (code !== 0) throw new Error(err || `tools/next_turn.py ended with ${code}`)
+    return JSON.parse(out)
+  }
+
+  async function act(own, action, over) {
+    const { text } = action
+    if (action.action === "prompt") await prompt(own, text)
+    if (action.action === "fresh") await fresh(own, action, over)
+    if (action.action === "none" && text) toast(text)
+    if (action.action !== "stop") return
     await show(own, `Research is over: ${text}.\n/report shows what came of it, /research goes on.`)
+    if (!over()) driven = "" // until research goes on, there or elsewhere
   }
 
   /** Send a prompt, to the agent and the model that the session has worked with: they are not kept otherwise. */
   async function prompt(own, text) {
     own.ours = text
     const body = { ...own.as, parts: [{ type: "text", text }] }
-    await client.session.promptAsync({ path: { id: own.id }, body })
+    await must(client.session.promptAsync({ path: { id: own.id }, body }))
   }
 
   /** A new session in the place of one that is stuck, also on the person's screen. */
-  async function fresh(own) {
-    const id = (await client.session.create({ body: {} })).data.id
+  async function fresh(own, action, over) {
+    action.session ??= (await must(client.session.create({ body: {} }))).id // one, however often it is tried
+    const id = action.session
+    if (over()) return
+    await prompt(Object.assign(talk(id), { isRoot: true, as: own.as }), action.text)
     driven = id
     client.tui.publish({ body: { type: "tui.session.select", properties: { sessionID: id } } }).catch(() => {})
-    return Object.assign(talk(id), { isRoot: true, as: own.as })
   }
 
   /** Words for the person, which the model does not get to see, nor answers. */
@@ -228,7 +287,7 @@ export const Autoresearch = async ({ client, directory }) => {
     own.ours = text
     // Without the second part a model at work would next be sent a message with nothing in it.
     const parts = [{ type: "text", text, ignored: true }, { type: "text", text: "(Go on.)", synthetic: true }]
-    await client.session.prompt({ path: { id: own.id }, body: { ...own.as, noReply: true, parts } })
+    await must(client.session.prompt({ path: { id: own.id }, body: { ...own.as, noReply: true, parts } }))
   }
 
   function toast(message) {
@@ -248,7 +307,7 @@ export const Autoresearch = async ({ client, directory }) => {
     if (type !== "session.error") return
     const { name, data } = properties.error ?? {}
     if (name === "MessageAbortedError") own.aborted = true
-    else Object.assign(own, { error: data?.message || name || "an error", retryable: data?.isRetryable ?? true })
+    else Object.assign(own, { error: data?.message || name || "an error", retryable: data?.isRetryable ?? !FINAL.test(name) })
   }
 
   /** A message by anybody but us: whatever we were about to say there is out of date. */
@@ -263,9 +322,18 @@ export const Autoresearch = async ({ client, directory }) => {
     own.waiting?.kill()
   }
 
+  /** Why a command that goes to another campaign is denied: which one it is, is for the person to say. */
+  function leaving(command) {
+    if (!driven || !/autoresearch\//.test(command)) return ""
+    const at = campaign()
+    const to = commandsIn(command).map((words) => words.match(TO_CAMPAIGN)?.at(-1)).filter(Boolean)
+    if (!at || to.every((tag) => tag === at || tag === named)) return ""
+    return `Research works on autoresearch/${at}. Another campaign is for the person to begin: /research TAG. ${STATUS}`
+  }
+
   async function before({ tool, sessionID }, { args }) {
     const own = talk(sessionID)
-    const why = denied(tool, args ?? {}, directory)
+    const why = denied(tool, args ?? {}, directory) || leaving(tool === "bash" ? String(args.command) : "")
     const times = own.call === nameOf(tool, args) ? own.times + 1 : 1
     if (why) throw new Denied(times >= TELL_AFTER ? why + again(times) : why)
     const command = tool === "bash" ? String(args.command) : ""
@@ -280,8 +348,11 @@ export const Autoresearch = async ({ client, directory }) => {
     if (times >= TELL_AFTER && sessionID === driven) output.output += again(times)
   }
 
-  async function commanded({ command, sessionID }, { parts }) {
-    if (command === "research") await drive(sessionID)
+  async function commanded({ command, sessionID, arguments: given }, { parts }) {
+    if (command === "research") {
+      named = String(given ?? "").trim().split(/\s+/)[0]
+      await drive(sessionID)
+    }
     if (!inWindow || !FOR_PERSON.includes(command)) return
     await show(talk(sessionID), parts[0].text.split("\n\n(")[0]) // the rest is for the model
     throw new Denied("") // it is on the screen, and the model has nothing to do about it

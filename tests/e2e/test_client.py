@@ -43,6 +43,13 @@ FORBIDDEN = [
             "tools/stop.py --now",
             "tools/next_turn.py --begin x",
             "rm -rf runs",
+            "git switch main",
+            "git merge main",
+            "git worktree add ../x",
+            "touch STOP",
+            "echo now > STOP",
+            "cd tools && ./stop.py",
+            "npx x",
         )
     ),
 ]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from harness import continuation
 from harness.continuation import (
+    ERRORS_MOST,
     FINISH_MOST,
     FRESH_MOST,
     FRUITLESS_MOST,
@@ -18,6 +19,7 @@ from harness.continuation import (
     TurnReport,
     count,
     decide,
+    renewed,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,13 +62,14 @@ def test_an_experiment_in_hand_is_finished_while_the_model_works(given: Facts) -
 
 def turns(reports: list[TurnReport], moves: Collection[int] = ()) -> list[str]:
     """The kinds of answer, turn by turn; the campaign moves in the turns named; a fresh session counts anew."""
-    kinds, now, position = [], Counts(), 0
+    kinds, now, position, sessions = [], Counts(), 0, 0
     for number, report in enumerate(reports):
         position += number in moves
-        now = count(now, replace(report, session=f"session {now.fresh}"), position, 0)
+        now = count(now, replace(report, session=f"session {sessions}"), position, 0)
         kinds.append(decide(Facts(now, report.stuck)).kind)
         if kinds[-1] == "fresh":
-            now = Counts(fresh=now.fresh + 1, runs=now.runs, decisions=now.decisions)
+            sessions += 1
+            now = renewed(now)
     return kinds
 
 
@@ -94,7 +97,9 @@ def test_a_model_that_repeats_a_failing_call() -> None:
 
 
 def test_an_endpoint_that_is_away_is_waited_for_all_night() -> None:
-    assert set(turns([LOST] * 300)) == {"prompt"}
+    """A fresh session is tried now and then: it may be the old one that cannot go on."""
+    kinds = turns([LOST] * 300)
+    assert set(kinds) == {"prompt", "fresh"} and kinds.count("fresh") == 300 // ERRORS_MOST
 
 
 def test_an_endpoint_that_refuses_is_given_up() -> None:
@@ -104,7 +109,9 @@ def test_an_endpoint_that_refuses_is_given_up() -> None:
 
 @given(st.lists(st.sampled_from([TALK, WORK, LOST]), min_size=1, max_size=60))
 def test_a_model_that_gets_somewhere_now_and_then_goes_on(reports: list[TurnReport]) -> None:
-    assert set(turns(reports, moves=set(range(0, 60, SILENT_MOST)))) == {"prompt"}
+    kinds = turns(reports, moves=set(range(0, 60, SILENT_MOST)))
+    assert "stop" not in kinds
+    assert "fresh" not in kinds or LOST in reports
 
 
 @given(st.integers(0, 10_000))
@@ -182,12 +189,20 @@ def test_given_up_for_good(lab: Lab, quick: None) -> None:
     assert not continuation.given_up(lab.root, "t1")
 
 
-def test_what_the_tools_refuse_the_model_is_told(lab: Lab, quick: None) -> None:
-    lab.git("switch", "-q", "--detach")
+def test_what_the_tools_refuse_the_model_is_told_so_often_and_no_more(lab: Lab, quick: None) -> None:
+    (lab.root / "runs" / "t1" / "campaign.json").write_text("torn")
     action = after(lab, TurnReport("a", 1))
-    assert action.kind == "prompt" and "git switch" in action.text
+    assert action.kind == "prompt" and "campaign.json cannot be read" in action.text
+    kinds = [after(lab, TurnReport("a", 0)).kind for n in range((SILENT_MOST + 1) * (FRESH_MOST + 1))]
+    assert kinds.count("fresh") == FRESH_MOST and kinds[-1] == "stop"
+    (lab.root / "STOP").touch()
+    assert after(lab, TurnReport("b", 0)).kind == "stop"
 
 
-def test_on_another_campaigns_branch_it_is_not_ours(lab: Lab, quick: None) -> None:
-    lab.git("switch", "-q", "-c", "autoresearch/t2")
-    assert after(lab, TurnReport("a", 1)).kind == "none"
+@pytest.mark.parametrize("where", ["main", "--detach", "-c autoresearch/other"])
+def test_a_branch_that_was_left_is_checked_out_again(lab: Lab, quick: None, where: str) -> None:
+    text = lab.edit(SCORE=1.4)
+    lab.git("switch", "-q", *where.split())
+    action = after(lab, TurnReport("a", 1))
+    assert action.kind == "prompt" and "had been left; it is checked out again" in action.text
+    assert lab.git("rev-parse", "--abbrev-ref", "HEAD") == "autoresearch/t1" and lab.train == text

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import pytest
-from harness import record, stint, summary
+from harness import driver, stint, summary
 from harness.situation import look
 
 from tests.harness.lab import Lab
@@ -31,7 +30,7 @@ def test_before_everything(new: Lab) -> None:
 
 def test_after_some(lab: Lab) -> None:
     budget(lab, "at most 3 experiments")
-    stint.begin(lab.root, "t1")
+    stint.begin(lab.root, "t1", started_by="client")
     (lab.root / "runs/t1/client.jsonl").write_text(4 * (json.dumps({**STEP, "cost": 0.25}) + "\n"))
     lab.try_idea("exp: lower", SCORE=1.2)
     lab.log("lower")
@@ -70,7 +69,7 @@ def test_what_is_open(lab: Lab) -> None:
 def test_a_stint_that_is_over_ended_when_something_last_happened(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stint.begin(lab.root, "t1")
+    stint.begin(lab.root, "t1", started_by="client")
     lab.try_idea(SCORE=1.2)
     lab.log()
     real = time.time()
@@ -78,17 +77,43 @@ def test_a_stint_that_is_over_ended_when_something_last_happened(
     took = summary.work(look(lab.root))
     assert not took.going
     assert took.wall < 3600
-    held = record.take_lock(lab.root / "runs/t1/start.lock")
-    assert held is not None
-    try:
+    with driver.the_only_one(lab.root, "t1"):
         took = summary.work(look(lab.root))
-    finally:
-        os.close(held)
     assert took.going
     assert took.wall >= 86400
     assert took.idle > 0.99
     monkeypatch.setattr(time, "time", lambda: real - 86400)
     assert summary.work(look(lab.root)).wall >= 0, "a clock that went back"
+
+
+def test_the_page_of_a_stint_that_is_over(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it was at its end: right after it, the next day, with another program.md, and after experiments."""
+    budget(lab, "experiments: 3")
+    with driver.the_only_one(lab.root, "t1"):
+        stint.begin(lab.root, "t1", {"experiments": "1", "tokens": "1M"})
+        (lab.root / "runs/t1/client.jsonl").write_text(json.dumps({**STEP, "cost": 0.25}) + "\n")
+        lab.try_idea(SCORE=1.2)
+        lab.log()
+        stint.end(lab.root, "t1")
+        ended = time.time()
+        first = page(lab)
+    assert "limits: 1 of 1 experiments, 115 of 1M client tokens\n" in first
+    day = "%Y-%m-%d %H:%M"
+    assert f" to {time.strftime(day, time.localtime(ended))}: " in first and "the last stint, from " in first
+    assert "since its end" not in first
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 86400)
+    assert page(lab) == first
+    budget(lab, "experiments: 7")
+    lab.try_idea(SCORE=1.6)
+    lab.log()
+    lab.revert()
+    out = page(lab)
+    assert "limits: 1 of 1 experiments, 115 of 1M client tokens\nsince its end: 1 experiment, " in out
+    assert "limits: 1 of 7 experiments\n" in out
+    found = json.loads(lab.call("report.py", "--json").out)["stint"]
+    assert (found["going"], found["experiments"]) == (False, 1)
+    assert abs(found["ended"] - ended) < 60 and found["wall_seconds"] < 3600
 
 
 def test_names_from_the_log_are_data(lab: Lab) -> None:

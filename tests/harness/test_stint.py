@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Refused, stint
+from harness import Refused, driver, stint
+from harness.limits import EXPERIMENTS, UNTIL
 from harness.situation import Situation, look
 from harness.stint import Usage
 from hypothesis import given
@@ -29,6 +30,12 @@ def budget(lab: Lab, *lines: str, age: float = 0.0) -> None:
 
 def at(lab: Lab) -> Situation:
     return look(lab.root)
+
+
+def value(now: Situation, kind: str) -> float | None:
+    """Of the limit in force that is reached first."""
+    limit = stint.limits(now)[0].first(kind)
+    return limit.value if limit else None
 
 
 def write_stint(lab: Lab, **fields: Any) -> None:
@@ -56,7 +63,7 @@ def test_experiments_count_within_the_stint(lab: Lab) -> None:
     assert (spent.experiments, spent.without_keep) == (2, 1)
     assert spent.best == 1.4
     assert spent.device_hours > 0
-    begun = stint.begin(lab.root, "t1")
+    begun = stint.begin(lab.root, "t1", started_by="client")
     assert begun.experiments == 2
     assert stint.load(lab.root, "t1") == begun
     spent = stint.spent(at(lab))
@@ -85,10 +92,10 @@ def test_before_the_campaign(new: Lab) -> None:
     assert stint.spent(now).experiments == 0
     assert not stint.limits(now)[0]
     assert not (new.root / "runs/t1").exists(), "looking makes nothing"
-    stint.begin(new.root, "t1", {"experiments": "3"})
+    stint.begin(new.root, "t1", {"experiments": "3"}, started_by="client")
     assert new.state == "new"
     assert new.run("--baseline").code == 0
-    assert stint.limits(at(new))[0].experiments == 3
+    assert value(at(new), EXPERIMENTS) == 3
 
 
 def test_usage(tmp_path: Path) -> None:
@@ -136,7 +143,7 @@ def test_a_damaged_stint_is_no_obstacle(lab: Lab, content: str) -> None:
 
 
 def test_a_flag_of_nonsense_begins_nothing(lab: Lab) -> None:
-    with pytest.raises(Refused, match="--tokens `few`"):
+    with pytest.raises(Refused, match='--tokens "few"'):
         stint.begin(lab.root, "t1", {"tokens": "few"})
     assert stint.load(lab.root, "t1") is None
 
@@ -147,39 +154,39 @@ def test_a_flag_of_nonsense_begins_nothing(lab: Lab) -> None:
 
 def test_a_time_is_resolved_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     budget(lab, f"until: {local(2)}")
-    begun = stint.begin(lab.root, "t1")
+    begun = stint.begin(lab.root, "t1", started_by="client")
     (when,) = begun.until.values()
     assert 0 < when - time.time() <= 2 * 3600
     real = time.time()
     for later in (-86400.0, 3600.0, 3 * 3600.0, 9 * 86400.0):  # the clock moves, also past it: the same moment
         monkeypatch.setattr(time, "time", lambda later=later: real + later)
-        assert stint.limits(at(lab))[0].until == when
+        assert value(at(lab), UNTIL) == when
     assert (at(lab).stop or "").startswith("it is past ")
 
 
 def test_an_edit_elsewhere_on_the_page_does_not_move_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     budget(lab, f"until: {local(2)}")
-    when = next(iter(stint.begin(lab.root, "t1").until.values()))
+    when = next(iter(stint.begin(lab.root, "t1", started_by="client").until.values()))
     real = time.time()
     monkeypatch.setattr(time, "time", lambda: real + 3 * 3600)
     text = (lab.root / "program.md").read_text()
     (lab.root / "program.md").write_text(f"{text}experiments: 9\n")
     os.utime(lab.root / "program.md", (real + 3 * 3600, real + 3 * 3600))
-    found, _ = stint.limits(at(lab))
-    assert (found.until, found.experiments) == (when, 9)
+    now = at(lab)
+    assert (value(now, UNTIL), value(now, EXPERIMENTS)) == (when, 9)
 
 
 def test_a_time_written_later_is_meant_from_then_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begun in the evening, edited at noon to say a time of the morning: the next morning."""
     real = time.time()
-    stint.begin(lab.root, "t1")
+    stint.begin(lab.root, "t1", started_by="client")
     noon = real + 14 * 3600
     morning = local(9)
     monkeypatch.setattr(time, "time", lambda: noon)
     budget(lab, f"until: {morning}")
-    found, _ = stint.limits(at(lab))
-    assert found.until is not None
-    assert 0 < found.until - noon <= 86400
+    until = value(at(lab), UNTIL)
+    assert until is not None
+    assert 0 < until - noon <= 86400
     assert at(lab).stop is None
 
 
@@ -188,25 +195,23 @@ def test_without_a_stint_a_time_is_the_next_after_it_was_written(lab: Lab) -> No
     old = {**pin, "created": time.time() - 3 * 86400}
     (lab.root / "runs/t1/campaign.json").write_text(json.dumps(old))
     budget(lab, f"until: {local(2)}")
-    found, _ = stint.limits(at(lab))
-    assert found.until is not None
-    assert 0 < found.until - time.time() <= 2 * 3600
+    until = value(at(lab), UNTIL)
+    assert until is not None
+    assert 0 < until - time.time() <= 2 * 3600
     budget(lab, f"until: {local(-2)}", age=3 * 3600)
     assert at(lab).stop is not None, "written three hours ago, two hours ago it was reached"
-    budget(lab, "stop after 8 hours")
-    assert at(lab).stop is None
 
 
 def test_a_default_stands_still_as_well(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     budget(lab, "until: soon")
-    begun = stint.begin(lab.root, "t1")
+    begun = stint.begin(lab.root, "t1", started_by="client")
     assert begun.until == {"soon": pytest.approx(begun.started + 12 * 3600)}
     real = time.time()
     monkeypatch.setattr(time, "time", lambda: real + 13 * 3600)
     assert at(lab).stop is not None
     notes = lab.status()["notes"]
-    assert notes == ["program.md line 5: `until: soon` is no time such as 07:00 or 2026-11-24 07:00: "
-                     "12 hours counts instead"]  # fmt: skip
+    assert notes == ['program.md, line 5: "until: soon" is no time such as 07:00 or 2026-11-24 07:00 '
+                     "(local time, without a zone or a weekday): 12 hours counts instead"]  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -247,6 +252,10 @@ def test_each_limit_ends_it(lab: Lab, line: str, told: str) -> None:
     lab.edit(SCORE=1.4)
     answer = lab.run("-m", "exp: one more")
     assert answer.code == 2
+    assert (
+        answer.err.count("\n") == 1
+        and "the person may raise it in program.md or with scripts/start.sh" in answer.err
+    )
     assert answer.err == f"run_experiment: no further experiment begins: {found['stop']}\n"
     assert answer.next == found["next"]
     budget(lab, "Go on.")
@@ -255,10 +264,10 @@ def test_each_limit_ends_it(lab: Lab, line: str, told: str) -> None:
 
 def test_flags_and_page_count_together(lab: Lab) -> None:
     budget(lab, "experiments: 3")
-    stint.begin(lab.root, "t1", {"experiments": "1", "target": "1.0"})
+    stint.begin(lab.root, "t1", {"experiments": "1", "target": "1.0"}, started_by="client")
     experiment(lab, 1.6)
     assert lab.status()["stop"] == "1 of 1 experiments are done (limit set by --experiments 1)"
-    stint.begin(lab.root, "t1", {"experiments": "5"})
+    stint.begin(lab.root, "t1", {"experiments": "5"}, started_by="client")
     assert lab.status()["limits"] == ["limits: 0 of 3 experiments"]
 
 
@@ -267,4 +276,86 @@ def test_status_says_how_far_it_is(lab: Lab) -> None:
     budget(lab, "at most 30 experiments", "stop before breakfast", f"until: {(when := local(2))}")
     out = lab.call("status.py").out
     assert re.search(rf"\nlimits: until {when} \(1 h 5\d min left\), 0 of 30 experiments\n", out)
-    assert "note: program.md line 6: `stop before breakfast`: no limit known here" in out
+    assert 'note: program.md, line 6: "stop before breakfast" sets no limit; a limit is a line such as' in out
+
+
+# ---------------------------------------------------------------------------------------------------
+# After its end
+
+
+def test_flags_end_with_their_stint(lab: Lab) -> None:
+    with driver.the_only_one(lab.root, "t1"):
+        stint.begin(lab.root, "t1", {"experiments": "1"})
+        experiment(lab, 1.6)
+        assert lab.status()["stop"] == "1 of 1 experiments are done (limit set by --experiments 1)"
+        stint.end(lab.root, "t1")
+    before = stint.load(lab.root, "t1")
+    assert before is not None and before.ended and [own.value for own in before.held] == [1]
+    stint.end(lab.root, "t1")
+    assert stint.load(lab.root, "t1") == before, "it ends once"
+    assert lab.status()["stop"] is None
+    experiment(lab, 1.6)
+    budget(lab, "experiments: 2")
+    assert lab.status()["limits"] == ["limits: 1 of 2 experiments"], "counted from that end on"
+    experiment(lab, 1.6)
+    assert "2 of 2 experiments are done" in lab.status()["stop"]
+    lab.edit(SCORE=1.6)
+    refused = lab.run("-m", "exp: one more")
+    assert refused.code == 2 and "raise it in program.md" in refused.err
+
+
+def test_a_time_of_a_stint_that_is_over_is_the_next_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended by hand in the evening, before its limit of the morning; a person goes on two evenings later."""
+    budget(lab, f"until: {local(9)}")
+    with driver.the_only_one(lab.root, "t1"):
+        when = next(iter(stint.begin(lab.root, "t1").until.values()))
+        stint.end(lab.root, "t1")
+    real = time.time()
+    assert value(at(lab), UNTIL) == when
+    monkeypatch.setattr(time, "time", lambda: real + 2 * 86400)
+    assert (value(at(lab), UNTIL) or 0) - when == pytest.approx(2 * 86400, abs=7200)
+    lab.edit(SCORE=1.6)
+    assert lab.run("-m", "exp: by hand").code == 0
+    lab.log()
+    lab.revert()
+    next_morning = value(at(lab), UNTIL)
+    monkeypatch.setattr(time, "time", lambda: real + 3 * 86400)
+    assert value(at(lab), UNTIL) == next_morning, "from its first run on it stands"
+    assert "to go on, the person may raise it" in (at(lab).stop or "")
+
+
+def test_a_start_that_was_killed_is_over_since_its_last_activity(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with driver.the_only_one(lab.root, "t1"):
+        stint.begin(lab.root, "t1", {"experiments": "1"})
+        experiment(lab, 1.6)
+    last = time.time()
+    assert stint.load(lab.root, "t1").ended == 0  # type: ignore[union-attr]
+    monkeypatch.setattr(time, "time", lambda: last + 3600)
+    assert at(lab).stop is None
+    begun = stint.load(lab.root, "t1")
+    assert begun is not None
+    assert last - 60 < begun.ended <= last
+    budget(lab, "experiments: 1")
+    experiment(lab, 1.6)
+    assert stint.load(lab.root, "t1") == begun, "what came later is no part of it"
+    assert at(lab).stop is not None
+
+
+def test_another_campaigns_start_keeps_no_stint_in_force(lab: Lab) -> None:
+    stint.begin(lab.root, "t1", {"target": "1.9"})
+    with driver.the_only_one(lab.root, "other"):
+        assert at(lab).stop is None
+
+
+def test_the_clients_stint_needs_no_process(lab: Lab) -> None:
+    budget(lab, "experiments: 1")
+    stint.begin(lab.root, "t1", started_by="client")
+    experiment(lab, 1.6)
+    assert at(lab).stop is not None
+
+
+def test_none_to_end(new: Lab) -> None:
+    stint.end(new.root, "t1")
+    assert not (new.root / "runs/t1").exists()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import record, state, stopping
+from harness import driver, state, stopping
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +81,7 @@ def test_clean_and_edited(lab: Lab) -> None:
         assert (answer.code, answer.next) == (2, END), command
         assert len(answer.err.splitlines()) == 1
     assert (lab.train, lab.refs(), len(lab.runs())) == (text, before, 1)
+    assert "go on with tools/stop.py --withdraw" in lab.run("-m", "exp: x").err
     assert stopping.withdraw(lab.root)
     assert lab.run("-m", "exp: x").code == 0
 
@@ -172,15 +172,12 @@ def test_stop_says_what_happens_to_the_run(lab: Lab) -> None:
 def test_now_leaves_it_to_a_start_that_lives(lab: Lab) -> None:
     lab.edit(SCORE=1.4, STEP=0.1)
     lab.run("-m", "exp: slow", "--wait", "0")
-    held = record.take_lock(lab.root / "runs/t1/start.lock")
-    assert held is not None
-    try:
+    with driver.the_only_one(lab.root, "t1"):
         found = json.loads(lab.call("stop.py", "--now", "--json").out)
         assert (found["started"], found["now"]) == (True, True)
         assert lab.state in ("running", "finished")
-        assert "scripts/start.sh ends now" in lab.call("stop.py", "--now").out
-    finally:
-        os.close(held)
+        out = lab.call("stop.py", "--now").out
+    assert "scripts/start.sh is at work on the campaign t1, and ends once nothing is in hand\n" in out
 
 
 def test_stop_elsewhere(lab: Lab) -> None:

@@ -3,10 +3,11 @@
 import { readFileSync } from "node:fs"
 
 const [plugin, script] = process.argv.slice(-2)
-const { steps, children = [] } = JSON.parse(readFileSync(script, "utf8"))
+const { steps, children = [], failing = {} } = JSON.parse(readFileSync(script, "utf8"))
 const asked = []
 const note = (name, answer) => async (given) => {
   asked.push({ name, ...given })
+  if (failing[name]-- > 0) return { error: { name: "UnknownError", data: { message: "out of order" } } }
   return { data: answer?.(given) }
 }
 const client = {

@@ -61,14 +61,33 @@ def test_no_campaign_is_none_of_ours(lab: Lab) -> None:
 
 
 def test_what_start_drives_is_left_to_it(lab: Lab) -> None:
-    with (lab.root / "runs" / "t1" / "start.lock").open("w") as held:
+    with (lab.root / "runs" / "start.lock").open("w") as held:
+        (lab.root / "runs" / "start.json").write_text(json.dumps({"pid": 4321, "tag": "other"}))
         fcntl.flock(held, fcntl.LOCK_EX)
-        told = after(lab)
-        assert told["action"] == "none" and "scripts/start.sh" in told["text"]
-        assert after(lab, env={"AUTORESEARCH_START": "1"})["action"] == "prompt"
+        for env in ({}, {"AUTORESEARCH_START": "1"}):
+            told = after(lab, env=env)
+            assert told["action"] == "none" and "scripts/start.sh" in told["text"]
+        assert after(lab, env={"AUTORESEARCH_START": "4321"})["action"] == "prompt"
         (lab.root / "STOP").touch()
         assert "scripts/start.sh" in lab.call("next_turn.py", "--begin", "").out
         assert (lab.root / "STOP").exists()
+
+
+def test_a_client_that_outlived_its_start_is_not_sent_on(lab: Lab) -> None:
+    told = after(lab, env={"AUTORESEARCH_START": "4321"})
+    assert told["action"] == "none" and "launched this client is gone" in told["text"]
+
+
+def test_what_the_model_could_not_finish_is_finished(lab: Lab) -> None:
+    lab.edit(SCORE=1.4)
+    assert lab.run("-m", "exp: better").code == 0
+    (lab.root / "STOP").write_text("now")
+    given = json.dumps({"session": "ses_1", "calls": 0, "error": "no key", "retryable": False})
+    answer = lab.call("next_turn.py", "--report", given)
+    told = json.loads(answer.out)
+    assert told["action"] == "stop" and "STOP" in told["text"]
+    assert lab.status()["state"] == "clean"
+    assert "exp: better" not in answer.out and len((lab.root / "results.tsv").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("report", ["", "nonsense", "[]", '{"calls": "many"}', '{"calls": [1]}'])
@@ -86,7 +105,8 @@ def test_research_begins_anew(lab: Lab) -> None:
     answer = lab.call("next_turn.py", "--begin", "")
     assert answer.out == "The campaign is t1.\n"
     assert not (lab.root / "STOP").exists() and not (runs / "conversation.json").exists()
-    assert time.time() - json.loads((runs / "stint.json").read_text())["started"] < 60
+    stint = json.loads((runs / "stint.json").read_text())
+    assert time.time() - stint["started"] < 60 and stint["started_by"] == "client"
 
 
 def test_a_campaign_that_is_not_there_yet_is_named_and_left_to_the_model(lab: Lab) -> None:

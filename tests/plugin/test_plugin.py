@@ -6,6 +6,7 @@ The JavaScript runs in the client's own runtime, which is bun. With the real cli
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -48,10 +49,10 @@ class Stage:
         (self.root / "answers" / "answer").write_text(json.dumps({"action": action, "text": text}))
         (self.root / "answers" / "seconds").write_text(str(seconds))
 
-    def play(self, *steps: Step, children: tuple[str, ...] = ()) -> list[str]:
-        """Play the hooks; returns what the client was asked for, by name."""
+    def play(self, *steps: Step, children: tuple[str, ...] = (), **failing: int) -> list[str]:
+        """Play the hooks; returns what the client was asked for, by name. `failing`: how often it fails at it."""
         script = self.root / "script.json"
-        script.write_text(json.dumps({"steps": steps, "children": children}))
+        script.write_text(json.dumps({"steps": steps, "children": children, "failing": failing}))
         environ = {"BUN_BE_BUN": "1", "HOME": str(self.root), "PATH": "/usr/bin:/bin", **self.environ}
         command = [str(self.opencode), "run", str(PROJECT / "tests" / "plugin" / "play.mjs")]
         done = subprocess.run(
@@ -61,6 +62,11 @@ class Stage:
         told = json.loads(done.stdout)
         self.took, self.asked = told["took"], told["asked"]
         return [own["name"] for own in self.asked]
+
+    def hurry(self) -> None:
+        """Have what fails tried again at once, twice."""
+        plugin = self.root / PLUGIN
+        plugin.write_text(re.sub(r"RETRY_MS = .*?\]", "RETRY_MS = [20, 20]", plugin.read_text(), count=1))
 
     @property
     def reports(self) -> list[dict[str, Any]]:
@@ -198,9 +204,9 @@ def test_a_person_who_speaks_first_is_not_interrupted(stage: Stage) -> None:
 def test_a_fresh_session_takes_over_and_is_shown(stage: Stage) -> None:
     stage.answers("fresh", "Begin.")
     second = [event("session.status", "ses_fresh", status={"type": "busy"}), idle("ses_fresh"), ["wait", 1000]]
-    asked = stage.play(*begun(), idle(), ["asked", "promptAsync"], *second)
-    assert asked[:3] == ["create", "publish", "promptAsync"]
-    shown, prompt = stage.asked[1:3]
+    asked = stage.play(*begun(), idle(), ["asked", "publish"], *second)
+    assert asked[:3] == ["create", "promptAsync", "publish"]
+    prompt, shown = stage.asked[1:3]
     assert shown["body"] == {"type": "tui.session.select", "properties": {"sessionID": "ses_fresh"}}
     assert prompt["path"] == {"id": "ses_fresh"} and prompt["body"]["agent"] == "build"
     assert [report["session"] for report in stage.reports] == [SESSION, "ses_fresh"]
@@ -218,6 +224,36 @@ def test_the_end_is_said_once_and_to_the_person_alone(stage: Stage) -> None:
 def test_where_another_client_is_at_work_the_person_is_told(stage: Stage) -> None:
     stage.answers("none", "scripts/start.sh is at work")
     assert stage.play(*begun(), idle(), ["asked", "toast"]) == ["toast"]
+
+
+def test_what_the_client_fails_at_is_tried_again_and_counts_once(stage: Stage) -> None:
+    stage.hurry()
+    assert stage.play(*begun(), idle(), ["wait", 1500], promptAsync=2) == ["promptAsync"] * 3
+    stage.answers("fresh", "Begin.")
+    asked = stage.play(*begun(), idle(), ["wait", 1500], create=1, promptAsync=1)
+    assert asked == ["create", "create", "promptAsync", "promptAsync", "publish"]
+    assert len(stage.reports) == 2
+
+
+@pytest.mark.parametrize("answer", ["", "no JSON"])
+def test_research_that_cannot_go_on_says_so_until_a_person_speaks(stage: Stage, answer: str) -> None:
+    stage.hurry()
+    (stage.root / "answers" / "answer").write_text(answer)
+    if not answer:
+        (stage.root / "tools" / "next_turn.py").write_text("raise SystemExit('it is broken')")
+    again = [said("go on"), event("session.status", status={"type": "busy"}), idle(), ["wait", 1500]]
+    asked = [name for name in stage.play(*begun(), idle(), ["wait", 1500], *again) if name != "toast"]
+    assert asked == ["prompt", "prompt"]
+    told = [own["body"]["parts"][0]["text"] for own in stage.asked if own["name"] == "prompt"]
+    assert all("could not be continued" in text and "say anything" in text for text in told)
+    assert answer or "it is broken" in told[0]
+
+
+def test_what_the_endpoint_will_say_again_is_told(stage: Stage) -> None:
+    for name in ("ProviderAuthError", "ContextOverflowError", "MessageOutputLengthError", "UnknownError"):
+        failure = event("session.error", error={"name": name, "data": {}})
+        stage.play(*begun(), failure, idle(), ["asked", "promptAsync"])
+    assert [report["retryable"] for report in stage.reports] == [False, False, False, True]
 
 
 def test_a_look_at_status_costs_no_turn_and_stops_nothing(stage: Stage) -> None:
@@ -308,24 +344,111 @@ DENIED = {
     "./scripts/start.sh": "tools/status.py",
     "tools/stop.py --now": "tools/status.py",
     "opencode run x": "tools/status.py",
+    "git switch main": "campaign's branch",
+    "git switch -C autoresearch/t1": "campaign's branch",
+    "git merge main": "tools/revert.py",
+    "git config user.name x": "set up",
+    "touch STOP": "for the person",
+    "echo now > ./STOP": "for the person",
+    "> STOP": "for the person",
+    "cd tools && ./stop.py": "for the person",
+    "cat <<EOF > x && rm x\nit's\nEOF": "tools/revert.py",
+    "cat <<EOF\nit's\nEOF\nrm x": "tools/revert.py",
+    "echo it\\'s; rm x # it's": "tools/revert.py",
 }
 FREE = [
     "tools/status.py",
     'scripts/run_experiment.sh -m "exp: rm the bias; git push the rate up, kill the norm"',
     "tools/log_result.py -d 'curl up' --note \"it's worse; rm it | sudo\"",
     "git log --oneline -5 && git diff --stat",
-    "git switch -c autoresearch/x",
-    "git checkout -b autoresearch/x",
+    "git switch -c autoresearch/t1",
+    "git checkout -b autoresearch/t1",
     "git branch --show-current",
     "grep -rn rm train.py | head -3",
     "sed -i 's/kill/rm/' train.py",
+    "python - <<'EOF'\nrm = 3\nEOF",
+    'python - <<-"EOF"\n\trm = "it\'s"\n\tEOF',
+    "python - <<EOF\nkill (x)\nEOF\nls",
+    "python - <<EOF\nEOF",
+    "python -c 'x = 1\nrm = 3'",
+    "ls # rm x; kill y",
+    "cat <<< STOP",
+    "git switch autoresearch/t1",
+    "git merge-base HEAD main",
+    "git config --get user.name",
+    "git tag -l",
+    "grep -c STOPPED x > y",
 ]
+# A command for each word in the plugin's table; opencode.json has to deny it too.
+SAMPLES = """git push|git pull|git switch main|git reset --hard|git restore x|git clean -f|git stash|git rebase x
+git update-ref x y|git branch -D x|git branch --delete x|git checkout main|git merge x|git cherry-pick x
+git revert x|git am x|git apply x|git worktree add x|git symbolic-ref HEAD x|git gc|git prune|git tag -d x
+git config a b
+curl x|wget x|ssh x|scp x y|rsync x y|nc x 1|python3 -m pip install x|pip3 install x|uv run x|npm i|npx x|conda x
+apt install x|apt-get install x|sudo x|rm x|kill 1|pkill x|killall x|tools/verify x|python verify.py
+./start.sh|./start.py|./stop.py|./next_turn.py|touch STOP|tee STOP|cp x STOP|mv STOP x|echo > STOP|opencode x"""
 
 
 def test_a_refusal_says_what_to_do_instead(stage: Stage) -> None:
     reasons = stage.refusals(*(("bash", {"command": command}) for command in DENIED))
     for (command, advice), reason in zip(DENIED.items(), reasons, strict=True):
         assert reason is not None and advice in reason and len(reason) < 300, (command, reason)
+
+
+def rules() -> dict[str, str]:
+    """What opencode.json says of commands; the last pattern that matches counts."""
+    return dict(json.loads((PROJECT / "opencode.json").read_text())["permission"]["bash"])
+
+
+def allowed_by_rules(command: str) -> bool:
+    """As the client matches: a pattern that ends with a blank and a star matches without both, too."""
+
+    def matches(pattern: str) -> bool:
+        wild = re.sub(r" \.\*$", "( .*)?", re.escape(pattern).replace(r"\ ", " ").replace(r"\*", ".*"))
+        return re.fullmatch(wild, command, re.DOTALL) is not None
+
+    return [action for pattern, action in rules().items() if matches(pattern)][-1] == "allow"
+
+
+def test_what_opencode_denies_the_plugin_denies(stage: Stage) -> None:
+    patterns = [pattern for pattern, action in rules().items() if action == "deny"]
+    commands = [pattern.replace("*/", "x/").replace("*", "").strip() for pattern in patterns]
+    reasons = stage.refusals(*(("bash", {"command": command}) for command in commands))
+    assert [c for c, reason in zip(commands, reasons, strict=True) if not reason] == []
+    allowed = [pattern.replace("*", "").strip() for pattern, action in rules().items() if action == "allow"]
+    assert stage.refusals(*(("bash", {"command": command}) for command in allowed)) == [None] * len(allowed)
+
+
+def test_what_the_plugin_denies_opencode_denies(stage: Stage) -> None:
+    commands = re.split(r"[|\n]", SAMPLES)
+    reasons = stage.refusals(*(("bash", {"command": command}) for command in commands))
+    assert [c for c, reason in zip(commands, reasons, strict=True) if not reason] == []
+    assert [command for command in commands if allowed_by_rules(command)] == []
+    table = (PROJECT / PLUGIN).read_text().partition("const DENIED = [")[2].partition("\n]\n")[0]
+    patterns = re.sub(
+        r"\(\?!.*?\)\B|\\.", " ", re.sub(r',\s+("[^"]*"|`[^`]*`|[A-Z]+)\],?$', "", table, flags=re.M)
+    )
+    words = set(re.findall(r"[a-z][a-z-]+", patterns)) - {"autoresearch", "list", "get"}
+    assert (
+        len(words) > 40
+        and [word for word in sorted(words) if word not in SAMPLES and word != "show-current"] == []
+    )
+
+
+def test_another_campaign_is_for_the_person_to_begin(stage: Stage) -> None:
+    def bash(command: str) -> Step:
+        return ["tool.execute.before", {"tool": "bash", "sessionID": SESSION}, {"args": {"command": command}}]
+
+    away = bash("git switch -c autoresearch/t2")
+    named: Step = [
+        "command.execute.before",
+        {"command": "research", "sessionID": SESSION, "arguments": "t2"},
+        {"parts": []},
+    ]
+    stage.play(away, *begun(), away, bash("git switch autoresearch/t1"), named, away)
+    errors = [step.get("error") for step in stage.took]
+    assert [bool(error) for error in errors] == [False] * 4 + [True] + [False] * 3
+    assert "/research TAG" in str(errors[4])
 
 
 def test_what_is_not_denied(stage: Stage) -> None:

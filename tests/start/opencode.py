@@ -44,6 +44,11 @@ def main() -> None:
     if crash.exists() and (left := int(crash.read_text())):
         crash.write_text(str(left - 1))
         os.kill(os.getpid(), 9)
+    branch = os.environ.get("FAKE_LEAVES")
+    if branch and session is None:
+        subprocess.run(["git", "switch", "-q", "-c", branch], check=True)
+        say("text", part={"text": "A branch of my own."})
+        return
     if "FAKE_TALK" in os.environ:
         say("text", part={"text": "Shall I go on?"})
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Refused, continuation, demo, research, stint
+from harness import continuation, demo, research, stint
 from harness.client import Client
 
 from tests.harness.lab import PROJECT, Answer, Lab
@@ -193,11 +193,64 @@ def test_a_terminal_that_closes_ends_nothing(bench: Start) -> None:
 
 def test_a_second_start_on_the_same_campaign(bench: Start) -> None:
     process, _ = begun(bench, FAKE_STALL="1")
-    answer = bench.run("mar5")
-    assert (answer.code, answer.err.count("\n")) == (2, 1)
-    assert "another scripts/start.sh is at work on the campaign mar5" in answer.err
+    for tag in ("mar5", "another"):
+        answer = bench.run(tag)
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert "another scripts/start.sh is at work in this checkout on the campaign mar5" in answer.err
+    assert bench.lab.git("rev-parse", "--abbrev-ref", "HEAD") == "autoresearch/mar5"
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
+
+
+def test_the_client_of_a_start_that_was_killed_is_ended_by_the_next(bench: Start) -> None:
+    process, client = begun(bench, FAKE_STALL="1")
+    process.kill()
+    process.communicate(timeout=60)
+    assert not gone(client)
+    assert bench.run("mar5", "--experiments", "1").code == 0
+    assert gone(client)
+
+
+def test_a_model_that_leaves_the_branch_is_brought_back(bench: Start) -> None:
+    answer = bench.run("mar5", "--experiments", "2", FAKE_LEAVES="autoresearch/new")
+    assert answer.code == 0, answer.out + answer.err
+    assert rows(bench) == ["keep", "keep", "discard"]
+    assert bench.lab.git("rev-parse", "--abbrev-ref", "HEAD") == "autoresearch/mar5"
+    assert any("had been left" in turn["prompt"] for turn in bench.turns())
+
+
+def test_a_person_who_leaves_the_branch_leaves_no_process(bench: Start) -> None:
+    process, client = begun(bench, FAKE_SLOW="0.3")
+    bench.lab.wait_for("trainer")
+    bench.lab.git("switch", "-q", "--discard-changes", "main")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert gone(client) and bench.lab.processes() == {} and "campaign mar5" in out
+
+
+def test_asked_to_stop_now_while_the_baseline_runs(bench: Start) -> None:
+    train = bench.root / "train.py"
+    train.write_text(train.read_text().replace("STEP = 0.0", "STEP = 2.0"))
+    bench.lab.git("add", "train.py")
+    bench.lab.commit("slow")
+    process = bench.begin("mar5")
+    bench.lab.wait_for("trainer")
+    assert bench.lab.call("stop.py", "--now").code == 0
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert "run 0000" in out and "stopped" in out and bench.lab.processes() == {} and not bench.turns()
+
+
+def test_asked_to_stop_now_after_a_signal(bench: Start) -> None:
+    process, _ = begun(bench, FAKE_SLOW="3")
+    bench.lab.wait_for("trainer")
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert bench.lab.call("stop.py", "--now").code == 0
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert rows(bench) == ["keep", "discard"] and bench.lab.processes() == {}
 
 
 def test_a_key_that_is_refused(bench: Start) -> None:
@@ -243,7 +296,7 @@ def going(bench: Start, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 def test_a_model_that_only_talks_is_given_up(bench: Start, going: Client) -> None:
-    with pytest.raises(Refused, match="no experiment in 3 fresh sessions"):
+    with pytest.raises(research.GaveUp, match="no experiment in 3 fresh sessions"):
         research.research(replace(going, environ={**going.environ, "FAKE_TALK": "1"}), "mar5", headless=True)
     prompts = [turn["prompt"] for turn in bench.turns()]
     fresh = [number for number, turn in enumerate(bench.turns()) if turn["session"] is None]
@@ -258,7 +311,7 @@ def test_a_model_that_only_talks_is_given_up(bench: Start, going: Client) -> Non
 def test_a_client_that_falls_over_is_launched_again(bench: Start, going: Client, crashes: int) -> None:
     left = bench.root.parent / "crashes"
     left.write_text(str(crashes))
-    stint.begin(bench.root, "mar5", {"experiments": "1"})
+    stint.begin(bench.root, "mar5", {"experiments": "1"}, started_by="client")
     environ = {**going.environ, "FAKE_CRASH": str(left)}
     assert "1 experiment" in research.research(replace(going, environ=environ), "mar5", headless=True)
     assert len(bench.turns()) == crashes + 1
@@ -269,7 +322,7 @@ def test_a_client_that_does_nothing_but_fall_over_is_given_up(bench: Start, goin
     left = bench.root.parent / "crashes"
     left.write_text("99")
     agent = replace(going, environ={**going.environ, "FAKE_CRASH": str(left)})
-    with pytest.raises(Refused, match="opencode fell over 6 times"):
+    with pytest.raises(research.GaveUp, match="opencode fell over 9 times"):
         research.research(agent, "mar5", headless=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -60,23 +61,24 @@ def read(line: str, at: str = EVENING) -> tuple[list[tuple[str, float]], list[st
         ("- Until: 7:00", "2026-11-24 07:00"),
         ("**until**: `23:30`", "2026-11-23 23:30"),
         ("until: 22:10", "2026-11-24 22:10"),
+        ("until: 0700", "2026-11-24 07:00"),
         ("until: 7 am", "2026-11-24 07:00"),
+        ("until: 7:30pm", "2026-11-24 19:30"),
         ("until: 12 am", "2026-11-24 00:00"),
         ("until: 12 p.m.", "2026-11-24 12:00"),
+        ("until: midnight", "2026-11-24 00:00"),
         ("until: 24:00", "2026-11-24 00:00"),
-        ("until: tomorrow 23:00", "2026-11-24 23:00"),
+        ("deadline: noon", "2026-11-24 12:00"),
+        ("Stop at: 07:00", "2026-11-24 07:00"),
         ("until: 2026-11-25 07:00", "2026-11-25 07:00"),
         ("until: 2026-11-25T07:00", "2026-11-25 07:00"),
         ("until: 2026-11-20 07:00", "2026-11-20 07:00"),  # over: it is what they wrote
-        ("until: 8 hours", "2026-11-24 06:10"),
-        ("until: 07:00 (when I get up)", "2026-11-24 07:00"),
         ("stop at 07:00", "2026-11-24 07:00"),
         ("Stop at 7 a.m.", "2026-11-24 07:00"),
-        ("Go on until 07:00 tomorrow.", "2026-11-24 07:00"),
+        ("End by 0700.", "2026-11-24 07:00"),
         ("until 7:00", "2026-11-24 07:00"),
+        ("Until midnight.", "2026-11-24 00:00"),
         ("stop at 2026-11-25 07:00", "2026-11-25 07:00"),
-        ("stop after 8 hours", "2026-11-24 06:10"),
-        ("Run for ninety, no: for 90 minutes", "2026-11-23 23:40"),
         ("until: ０７:００", "2026-11-24 07:00"),
     ],
 )
@@ -93,55 +95,57 @@ def test_times(zone: str, line: str, told: str) -> None:
     [
         ("experiments: 100", {EXPERIMENTS: 100}),
         ("* EXPERIMENTS = 1,000", {EXPERIMENTS: 1000}),
+        ("max experiments: ~50", {EXPERIMENTS: 50}),
+        ("experiments: about 50", {EXPERIMENTS: 50}),
         ("experiments: twelve", {EXPERIMENTS: 12}),
         ("1. experiments: 5 runs", {EXPERIMENTS: 5}),
         ("device hours: 8", {DEVICE_HOURS: 8}),
-        ("GPU-hours: 1.5 h", {DEVICE_HOURS: 1.5}),
-        ("device hours: 90 min", {DEVICE_HOURS: 1.5}),
+        ("hours: 1.5 h", {DEVICE_HOURS: 1.5}),
         ("target: 0.965", {TARGET: 0.965}),
         ("target val_bpb: <= 0.965 bpb", {TARGET: 0.965}),
-        ("val_bpb: below 0,965", {TARGET: 0.965}),
+        ("val_bpb: below 0.965", {TARGET: 0.965}),
         ("client tokens: 20M", {TOKENS: 20e6}),
         ("client tokens: 20,000,000", {TOKENS: 20e6}),
         ("tokens: 20 000 000 tokens", {TOKENS: 20e6}),
-        ("client tokens: 20.000.000", {TOKENS: 20e6}),
-        ("client tokens: 1,5M", {TOKENS: 1.5e6}),
+        ("tokens: 20\u2009000\u2009000", {TOKENS: 20e6}),
+        ("client tokens: 1.5M", {TOKENS: 1.5e6}),
         ("client tokens: 500k", {TOKENS: 500e3}),
         ("client tokens: 0.02G", {TOKENS: 20e6}),
-        ("client tokens: 2 million", {TOKENS: 2e6}),
         ("client cost: 15 USD", {DOLLARS: 15}),
         ("client cost: $15", {DOLLARS: 15}),
+        ("dollars: 1,500.50", {DOLLARS: 1500.5}),
         ("cost: US$ 1.50", {DOLLARS: 1.5}),
-        ("client cost: 15 dollars, please", {DOLLARS: 20}),  # with a complaint, see below
         ("without a keep: 12", {WITHOUT_KEEP: 12}),
-        ("without a keep: 12 experiments", {WITHOUT_KEEP: 12}),
+        ("patience: 12 experiments", {WITHOUT_KEEP: 12}),
         ("at most 30 experiments", {EXPERIMENTS: 30}),
+        ("- At most ten experiments.", {EXPERIMENTS: 10}),
         ("Stop after 30 experiments.", {EXPERIMENTS: 30}),
-        ("never more than 30 more experiments", {EXPERIMENTS: 30}),
-        ("30 experiments", {EXPERIMENTS: 30}),
+        ("max 30 experiments", {EXPERIMENTS: 30}),
+        ("no more than 1,000 experiments", {EXPERIMENTS: 1000}),
         ("stop after 10 experiments without a keep", {WITHOUT_KEEP: 10}),
         ("stop when ten in a row bring nothing", {WITHOUT_KEEP: 10}),
         ("Stop when ten experiments in a row brought nothing.", {WITHOUT_KEEP: 10}),
-        ("stop after twelve discards in a row", {WITHOUT_KEEP: 12}),
-        ("stop if there is no improvement in 12 experiments", {WITHOUT_KEEP: 12}),
+        ("12 in a row", {WITHOUT_KEEP: 12}),
         ("stop at a val_bpb of 0.96", {TARGET: 0.96}),
-        ("stop when val_bpb is below 0.96", {TARGET: 0.96}),
-        ("Stop once val_bpb <= 0.96!", {TARGET: 0.96}),
-        ("stop at 0.96", {TARGET: 0.96}),
+        ("stop at val_bpb below 0.96", {TARGET: 0.96}),
+        ("stop at val_bpb 0.96", {TARGET: 0.96}),
         ("no more than $20", {DOLLARS: 20}),
-        ("$20 at most", {DOLLARS: 20}),
-        ("Don't spend more than 20 dollars.", {DOLLARS: 20}),
+        ("Stop after 20 dollars", {DOLLARS: 20}),
+        ("at most 1,000 USD", {DOLLARS: 1000}),
         ("at most 20M tokens", {TOKENS: 20e6}),
         ("at most 8 device hours", {DEVICE_HOURS: 8}),
-        ("at most 8 GPU-hours or 30 experiments, whichever comes first", {DEVICE_HOURS: 8, EXPERIMENTS: 30}),
-        ("Stop after 30 experiments, and spend no more than $5.", {EXPERIMENTS: 30, DOLLARS: 5}),
+        ("at most 8 device hours or after 30 experiments", {DEVICE_HOURS: 8, EXPERIMENTS: 30}),
+        (
+            "Stop after 30 experiments, no more than $5; at most 1M tokens.",
+            {EXPERIMENTS: 30, DOLLARS: 5, TOKENS: 1e6},
+        ),
     ],
 )
 def test_amounts(line: str, expected: dict[str, float]) -> None:
     found, complaints = read(line)
     assert dict(found) == pytest.approx(expected)
     assert len(found) == len(expected)
-    assert bool(complaints) == ("please" in line)
+    assert complaints == []
 
 
 @pytest.mark.parametrize(
@@ -152,10 +156,10 @@ def test_amounts(line: str, expected: dict[str, float]) -> None:
         "Do not stop before I say so.",
         "You need not stop; somebody will stop you.",
         "Go on until you are stopped.",
-        "Only one experiment at a time.",
-        "The GPU is a 4090 that I share with Bob.",
+        "I am away; do not wait for me.",
         "Be frugal.",
         "until: I stop you",
+        "Until I stop you.",
         "experiments: no limit",
         "client cost: none",
         "target: -",
@@ -172,31 +176,42 @@ def test_prose_sets_nothing_and_is_no_complaint(line: str) -> None:
     "line, kind, value",
     [
         ("until: 25:00", UNTIL, None),
+        ("until: 24:30", UNTIL, None),
         ("until: 07:61", UNTIL, None),
         ("until: 7", UNTIL, None),
+        ("until: 13 pm", UNTIL, None),
         ("until: the cows come home", UNTIL, None),
+        ("until: 07:00 UTC", UNTIL, None),
+        ("until: Friday 07:00", UNTIL, None),
         ("until: 2026-02-30 07:00", UNTIL, None),
         ("until: 9999-01-01 07:00", UNTIL, None),
-        ("until: -1 hours", UNTIL, None),
-        ("stop at 25:00", UNTIL, None),
+        ("until: 8 hours", UNTIL, None),
         ("experiments: -5", EXPERIMENTS, 100),
         ("experiments: 0", EXPERIMENTS, 100),
         ("experiments: nan", EXPERIMENTS, 100),
         ("experiments: 2.5", EXPERIMENTS, 100),
-        ("experiments: 1e99", EXPERIMENTS, 100),
+        ("experiments: 1.000", EXPERIMENTS, 100),
+        ("experiments: 1k", EXPERIMENTS, 100),
+        ("experiments: 5 per idea", EXPERIMENTS, 100),
         ("experiments: 99999999999999999999999999999999", EXPERIMENTS, 100),
         ("experiments: many", EXPERIMENTS, 100),
         ("experiments:", EXPERIMENTS, 100),
-        ("at most 0 experiments", EXPERIMENTS, 100),
-        ("at most -3 experiments", EXPERIMENTS, 100),
         ("device hours: inf", DEVICE_HOURS, 12),
-        ("client tokens: 20", TOKENS, 20e6),
+        ("client tokens: many", TOKENS, 20e6),
+        ("client tokens: 1,5M", TOKENS, 1.5e6),
         ("client tokens: 20MB", TOKENS, 20e6),
-        ("client cost: 15 EUR", DOLLARS, 20),
+        ("client tokens: 2 million", TOKENS, 2e6),
+        ("client tokens: 5000 maybe", TOKENS, 5000),
+        ("client tokens: 900M or so", TOKENS, 20e6),
+        ("client cost: 15 EUR", DOLLARS, 15),
+        ("client cost: 5, please", DOLLARS, 5),
+        ("client cost: 1.000.000 EUR", DOLLARS, 20),
+        ("client cost: -3", DOLLARS, 3),
         ("client cost: $0", DOLLARS, 20),
         ("without a keep: 0", WITHOUT_KEEP, 30),
         ("target: low", TARGET, 0),
         ("target: 0", TARGET, 0),
+        ("target: 0,965", TARGET, 0),
         ("target: 96.5 %", TARGET, 0),
     ],
 )
@@ -205,33 +220,62 @@ def test_nonsense_is_named_and_made_safe(line: str, kind: str, value: float | No
     safe = local(EVENING) + 12 * HOUR if value is None else value
     assert found == ([(kind, safe)] if safe else [])
     (complaint,) = complaints
-    assert complaint.startswith("program.md line 5: `")
-    assert line.split(":")[0] in complaint
+    assert complaint.startswith(f'program.md, line 5: "{line}" is no ')
     assert KINDS[kind].what in complaint, "what would be right"
-    assert ("sets no limit" if kind == TARGET else f"{KINDS[kind].says} counts instead") in complaint
+    assert ("sets no limit" if kind == TARGET else " counts instead") in complaint
     assert "\n" not in complaint
+
+
+MISREAD = [
+    "Each experiment at most 5 minutes",
+    "Stop after 3 hours without improvement",
+    "Don't spend more than 5 experiments on any one idea",
+    "Spend at most 10 experiments on the optimizer",
+    "Limit the depth to 12 and use at most 10 experiments on optimizers",
+    "At most 24 GB of memory and 2 hours of tuning learning rates",
+    "Until 07:00 only small models, afterwards anything",
+    "Stop after 1.000 experiments",
+    "by 7 am",
+    "End before breakfast",
+    "1.5h",
+    "two hours",
+]
 
 
 @pytest.mark.parametrize(
     "line",
     [
+        *MISREAD,
         "experments: 30",
         "stop before breakfast",
         "stop when it gets boring",
         "stop after two bad nights",
         "do not stop before 30 experiments",
         "at least 30 experiments",
+        "at most 0 experiments",
+        "at most 5 experiments (per idea)",
+        "at most 5 experiments or the other way round",
+        "stop at 07:00 or when it is boring",
+        "stop at 1000",
+        "stop at 25:00",
+        "stop after 8 hours",
         "no more than €20",
         "stop after 100",
+        "Only one experiment at a time.",
+        "The GPU is a 4090 that I share with Bob.",
+        "depth = 12",
     ],
 )
-def test_what_looks_like_a_limit_and_is_none_is_named(line: str) -> None:
+def test_what_is_no_limit_sets_none_and_is_named(line: str) -> None:
+    told = f'program.md, line 5: "{line}" sets no limit; a limit is a line such as `experiments: 100`'
+    assert read(line) == ([], [told])
+
+
+@pytest.mark.parametrize("line", ["stop at 07:00 CET", "until 7 am UTC", "until Friday", "stop at 07:00 +01:00"])
+def test_a_zone_and_a_weekday_are_no_part_of_a_time(line: str) -> None:
     found, complaints = read(line)
     assert found == []
-    (complaint,) = complaints
-    assert f"`{line}`" in complaint
-    for kind, about in KINDS.items():
-        assert f"`{kind}: {about.example}`" in complaint
+    assert complaints[0].endswith("; times are local, without a zone or a weekday")
 
 
 def test_the_forms_that_complaints_name_are_forms() -> None:
@@ -281,9 +325,12 @@ def test_the_page_as_it_is_delivered() -> None:
 
     page = (ROOT / "program.md").read_text()
     assert parse(page, 0.0) == (Limits(), [])
-    commented = page.partition("## Budget")[2]
-    _, complaints = parse(f"## Budget\n{commented.replace('<!--', '').replace('-->', '')}", 0.0)
+    comment = page.partition("## Budget")[2].partition("<!--")[2].partition("-->")[0]
+    shown = [line for line in comment.splitlines() if line.startswith("- ")]
+    shown += re.findall('"(.+?)"', " ".join(comment.split()))
+    found, complaints = parse("## Budget\n" + "\n".join(shown), 0.0)
     assert complaints == [], "what its comment shows is understood"
+    assert {own.kind for own in found.all} == set(KINDS) and len(found.all) == len(shown)
 
 
 def test_no_page() -> None:
@@ -293,7 +340,7 @@ def test_no_page() -> None:
 def test_many_complaints_are_few_lines() -> None:
     page = "# Budget\n" + "experiments: x\n" * 100 + "stop stop stop\n" * 100
     found, complaints = parse(page, 0.0)
-    assert found.experiments == 100
+    assert found.first(EXPERIMENTS) == found.all[0] and found.all[0].value == 100
     assert len(complaints) == limits.COMPLAINTS_MOST + 1
     assert max(map(len, complaints)) < 1000
 
@@ -309,7 +356,8 @@ def test_no_text_is_too_odd(text: str | list[str]) -> None:
     for own in found.all:
         about = KINDS[own.kind]
         assert math.isfinite(own.value)
-        assert own.kind == UNTIL or about.least <= own.value <= about.most
+        assert own.kind == UNTIL or 0 < own.value <= about.most
+        assert own.kind in (UNTIL, TOKENS, DOLLARS) or about.least <= own.value
     assert all(complaint and complaint.isprintable() for complaint in complaints)
 
 
@@ -360,19 +408,23 @@ def test_of_two_sources_the_first_reached_counts(values: list[int], done: int) -
     found = Limits()
     for number, value in enumerate(values):
         found += Limits((Limit(EXPERIMENTS, value, str(value), f"source {number}"),))
-    assert found.experiments == min(values)
+    first = found.first(EXPERIMENTS)
+    assert first is not None and first.value == min(values)
     assert bool(reached(found, replace(SPENT, experiments=done))) == (done >= min(values))
 
 
 def test_of_two_targets_the_first_reached_counts() -> None:
     found = Limits((Limit(TARGET, 0.95, "", ""), Limit(TARGET, 0.98, "", "")))
-    assert found.target == 0.98
+    assert found.first(TARGET) == found.all[1]
 
 
-def test_lines() -> None:
+def test_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
     assert limits.lines(Limits(), SPENT) == []
     found = flag_limits(
-        {"until": "8h", "experiments": "100", "cost": "15", "tokens": "20M", "target": "0.965"}, SPENT.started
+        {"until": "08:00", "experiments": "100", "dollars": "15", "tokens": "20M", "target": "0.965"},
+        SPENT.started,
     )
     assert limits.lines(found, replace(SPENT, now=HOUR, tokens=1_234_000)) == [
         "limits: until 08:00 (7 h 0 min left), 10 of 100 experiments, val_bpb 0.9700 to 0.965, "

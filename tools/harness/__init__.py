@@ -8,9 +8,14 @@ or not), `ledger` (results.tsv).
 `campaign` is what stays the same meanwhile, `experiment` the runs that belong to one idea, `state` says what may
 come next, and `situation` looks all of it up for a command, once `reconcile` has completed what a kill left
 undone. `limits` says when research ends by itself, `stint` what counts towards that, `stopping` why it is to end,
-`steering` what the person changed, `disk` whether there is room for a run, `summary` what came of it all. No
-module imports torch or knows about a command; none but `branch` and `snapshot` knows how git stores things; none
-but `ledger` writes results.tsv.
+`steering` what the person changed, `disk` whether there is room for a run, `summary` what came of it all.
+
+Around them goes research: `plan` (which campaign), `driver` (one at a time), `model` (does it answer?), `client`
+(opencode, launched and ended), `turn` (followed), `continuation` (what comes after it), `wrapup` (what is in hand
+brought to rest), `research` (all that, until it is to end), `show` (a line for each event).
+
+No module imports torch or knows about a command; none but `branch` and `snapshot` knows how git stores things;
+none but `ledger` writes results.tsv.
 """
 
 from __future__ import annotations

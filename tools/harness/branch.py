@@ -163,6 +163,19 @@ def current(root: Path) -> Branch:
 # What the working tree holds
 
 
+def come_back(root: Path, tag: str) -> str:
+    """Check the campaign's branch out again where somebody left it. Returns a word on that, or nothing.
+
+    Raises Refused.
+    """
+    git = Git(root)
+    name = git.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+    if name is not None and name.decode("utf-8", "replace").strip() == f"{PREFIX}{tag}":
+        return ""
+    git.run("switch", "--quiet", f"{PREFIX}{tag}")
+    return f"The branch {PREFIX}{tag} had been left; it is checked out again."
+
+
 def train_blob(git: Git, text: bytes, write: bool = False) -> str:
     """The blob that train.py with this text is or would be, through the filters that git applies to it."""
     return git.line("hash-object", *(["-w"] if write else []), "--stdin", f"--path={TRAIN}", data=text)

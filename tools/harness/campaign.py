@@ -1,10 +1,15 @@
 """A campaign: what is pinned at its start, the runs it holds, and the lock that keeps two commands apart.
 
 runs/.lock                     held by a command while it changes something, never while it waits
+runs/start.lock, start.json    the start that is at work in this checkout, see `driver`
 runs/<tag>/campaign.json       the pin
 runs/<tag>/results.tsv         the ledger; ROOT/results.tsv is a link to the current campaign's
 runs/<tag>/NNNN-<commit7>/     one run, see `record`
 runs/<tag>/reverted/           edits that revert dropped and no commit holds
+runs/<tag>/stint.json          when this going of research began, and with which limits, see `stint`
+runs/<tag>/client.jsonl        what each step of the model cost, as the client tells our plugin in it
+runs/<tag>/conversation.json   how the model's turns went lately, see `continuation`
+runs/<tag>/start.log           what was printed once the terminal had gone
 """
 
 from __future__ import annotations

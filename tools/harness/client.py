@@ -30,7 +30,7 @@ RIPGREP_VERSION = "1.18.0"
 MACHINES = {"x86_64": "x64", "amd64": "x64", "arm64": "arm64", "aarch64": "arm64"}
 WAIT_SECONDS = 840  # a whole experiment in one command …
 SHELL_MILLISECONDS = 900_000  # … which the client's shell has to allow; its own limit is two minutes
-GRACE = 5.0  # seconds that a process has to end by itself
+GRACE = 3.0  # seconds that a process has to end by itself
 RUNNER = "harness.runner"  # in the command line of a run that is to go on
 HEADLESS = "AUTORESEARCH_HEADLESS"  # tells our plugin in the client that we prompt the model, and not it
 
@@ -126,6 +126,7 @@ class Client:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            timeout=120,
         )
         if done.returncode != 0:
             raise OSError((done.stderr.strip().splitlines() or ["it says nothing"])[-1])

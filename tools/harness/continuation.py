@@ -7,12 +7,14 @@ state. The counts are in runs/<tag>/conversation.json, so that they outlive the 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from . import Refused, campaign, disk, record, stopping
+from . import branch as git_branch
 from .situation import Situation, look
 from .text import read_json, write_json
 
@@ -20,6 +22,7 @@ SILENT_MOST = 5  # turns without a tool call until the model is told; one more, 
 FRUITLESS_MOST = 8  # the same for turns that called tools and brought the campaign nowhere
 REFUSED_MOST = 3  # turns that the model's endpoint refused for good, until a fresh session takes over
 FINISH_MOST = 3  # turns that a model gets to finish the experiment in hand, when research is to end
+ERRORS_MOST = 4  # turns in a row that the endpoint ended, until a fresh session is tried: it may be the old one's
 FRESH_MOST = 3  # fresh sessions without an experiment until research ends
 BACK_OFF = 15.0  # seconds after the first failure of the endpoint, twice as long after each further one …
 BACK_OFF_MOST = 300.0  # … up to this
@@ -56,7 +59,10 @@ class Action:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted from turn to turn. All but `fresh` begin anew with a session, all with an experiment."""
+    """What is counted from turn to turn.
+
+    All begin anew with an experiment; with a session all but `fresh` and `errors`, which is about the endpoint.
+    """
 
     session: str = ""
     silent: int = 0  # turns in a row without a tool call
@@ -74,8 +80,8 @@ def count(before: Counts, report: TurnReport, runs: int, decisions: int) -> Coun
     if (runs, decisions) != (before.runs, before.decisions):
         before = Counts(runs=runs, decisions=decisions)
     elif report.session != before.session:
-        before = Counts(fresh=before.fresh, runs=runs, decisions=decisions)
-        return _add(replace(before, session=report.session), report)
+        before = Counts(report.session, errors=before.errors, fresh=before.fresh, runs=runs, decisions=decisions)
+        return _add(before, report)
     else:
         return _add(before, report)
     return replace(before, session=report.session, errors=int(bool(report.error)))
@@ -102,7 +108,7 @@ class Facts:
 def decide(facts: Facts) -> Action:
     """What to do, and why in `text` (empty where the model just goes on)."""
     counts = facts.counts
-    helpless = counts.fruitless >= FINISH_MOST or counts.errors > 0
+    helpless = max(counts.fruitless, counts.errors) >= FINISH_MOST
     if facts.stop and (facts.now or not facts.undecided or helpless):
         return Action("stop", facts.stop)
     trouble = facts.stuck
@@ -114,11 +120,20 @@ def decide(facts: Facts) -> Action:
         trouble = f"{counts.fruitless} turns in a row that neither began nor logged an experiment"
     if trouble:
         return Action("stop" if counts.fresh >= FRESH_MOST else "fresh", trouble)
+    if counts.errors and counts.errors % ERRORS_MOST == 0:
+        return Action("fresh", f"{counts.errors} failures of the endpoint in a row")
     if counts.silent == SILENT_MOST:
         return Action("prompt", f"You ended {counts.silent} turns without calling a tool. Call one now.")
     if counts.fruitless == FRUITLESS_MOST:
         return Action("prompt", f"In your last {counts.fruitless} turns no experiment was begun or logged.")
     return Action("prompt")
+
+
+def renewed(counts: Counts) -> Counts:
+    """The counts that a fresh session begins with. One for the endpoint's sake is none of the three."""
+    if counts.errors and counts.refused < REFUSED_MOST:
+        return Counts(errors=counts.errors, fresh=counts.fresh, runs=counts.runs, decisions=counts.decisions)
+    return Counts(fresh=counts.fresh + 1, runs=counts.runs, decisions=counts.decisions)
 
 
 def back_off(errors: int) -> float:
@@ -147,27 +162,26 @@ def after_turn(
     """
     before = _load(root, tag)
     _wait_out(root, tag, before.errors + 1 if before else 1, report, say, enough)
+    asked = stopping.asked(root)
+    at_once = asked is not None and asked.now
     try:
         with campaign.lock(root):
+            back = git_branch.come_back(root, tag)
             now = look(root)
-            if now.branch.tag != tag:
-                return Action("none", f"autoresearch/{now.branch.tag} is checked out, and not autoresearch/{tag}")
             decided = sum(experiment.decision is not None for experiment in now.experiments)
             position = len(now.runs), decided
             counts = count(before or Counts(runs=position[0], decisions=position[1]), report, *position)
-            asked = stopping.asked(root)
-            facts = Facts(counts, report.stuck, now.stop or "", asked is not None and asked.now, in_hand(now))
-            action = decide(facts)
-            if action.kind == "fresh":
-                counts = Counts(fresh=counts.fresh + 1, runs=counts.runs, decisions=counts.decisions)
-            worded = word(action, facts, now, report)
-            if action.kind == "stop" and not facts.stop:
-                counts = replace(counts, given_up=worded.text)
-            if now.folder.exists():
-                write_json(_path(root, tag), asdict(counts))
+            facts = Facts(counts, report.stuck, now.stop or "", at_once, in_hand(now))
+            worded = word(decide(facts), facts, now, report)
     except Refused as refusal:  # the model may be able to mend it: status says the same
-        return Action("prompt", f"Go on. tools/status.py has something to say: {refusal} {NOBODY}")
-    return worded
+        back, before = "", before or Counts()
+        counts = count(before, report, before.runs, before.decisions)
+        facts = Facts(counts, report.stuck, stopping.ASKED if asked else "", at_once)
+        worded = decide(facts)
+        if worded.kind == "prompt":
+            worded = Action("prompt", f"Go on. tools/status.py has something to say: {refusal} {NOBODY}")
+    _store(root, tag, counts, worded, facts)
+    return replace(worded, text=f"{back} {worded.text}") if back and worded.kind == "prompt" else worded
 
 
 def word(action: Action, facts: Facts, now: Situation, report: TurnReport) -> Action:
@@ -233,6 +247,16 @@ def _wait_out(
             say(f"waiting: {short}")
             said = short
         time.sleep(LOOK)
+
+
+def _store(root: Path, tag: str, counts: Counts, worded: Action, facts: Facts) -> None:
+    if worded.kind == "fresh":
+        counts = renewed(counts)
+    elif worded.kind == "stop" and not facts.stop:
+        counts = replace(counts, given_up=worded.text)
+    with contextlib.suppress(OSError):  # it is counted again from the last time that there was room
+        if campaign.folder(root, tag).exists():
+            write_json(_path(root, tag), asdict(counts))
 
 
 def _path(root: Path, tag: str) -> Path:

@@ -1,17 +1,18 @@
 """When research ends by itself: the limits of a stint, read from program.md's section on the budget or from flags.
 
 A stint is one going of research, from its start to its end, and what a limit counts is counted within it. The same
-kind of limit may come from two places, or stand twice on the page: what is reached first ends the stint. A person
-who wrote a limit gets one: where its value makes no sense, a safe default stands in, and a line says so.
+kind of limit may come from two places, or stand twice on the page: what is reached first ends the stint.
+
+Only closed forms are read: a line that is wrongly understood ends the night, a complaint costs a glance. Where the
+value of a known key makes no sense, a safe default stands in, and a line says so.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,49 +22,13 @@ from .ledger import clean
 from .text import printable
 
 HOUR = 3600.0
-LATEST = 366 * 24 * HOUR  # seconds from the start that a time may lie ahead
+LATEST = 366 * 24 * HOUR  # seconds that a time may lie ahead
 COMPLAINTS_MOST = 5
 QUOTED = 80  # characters of a line that a complaint shows
 LINE_MOST = 400  # characters of a line that are read
 
 UNTIL, EXPERIMENTS, DEVICE_HOURS, TARGET = "until", "experiments", "device hours", "target"
 TOKENS, DOLLARS, WITHOUT_KEEP = "client tokens", "client cost", "without a keep"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What one kind of limit accepts. `safe` stands in for nonsense (None: nothing does), `says` tells of it."""
-
-    example: str
-    what: str
-    least: float
-    most: float
-    safe: float | None
-    says: str
-    whole: bool = False
-
-
-KINDS = {
-    UNTIL: Kind("07:00", "time such as 07:00 or 2026-11-24 07:00", 0, 0, 12 * HOUR, "12 hours"),
-    EXPERIMENTS: Kind("100", "number of experiments such as 100", 1, 100_000, 100, "100", whole=True),
-    DEVICE_HOURS: Kind("8", "number of hours such as 8", 0.001, 100_000, 12, "12"),
-    TARGET: Kind("0.965", "val_bpb such as 0.965", 0.001, 20, None, ""),
-    TOKENS: Kind("20M", "number of tokens such as 20M", 1000, 1e13, 20e6, "20M"),
-    DOLLARS: Kind("15 USD", "sum in dollars such as 15 USD", 0.01, 1e6, 20, "20 USD"),
-    WITHOUT_KEEP: Kind("12", "number of experiments such as 12", 1, 100_000, 30, "30", whole=True),
-}
-FLAGS = {
-    "until": UNTIL,
-    "experiments": EXPERIMENTS,
-    "hours": DEVICE_HOURS,
-    "device-hours": DEVICE_HOURS,
-    "target": TARGET,
-    "tokens": TOKENS,
-    "dollars": DOLLARS,
-    "cost": DOLLARS,
-    "patience": WITHOUT_KEEP,
-    "without-keep": WITHOUT_KEEP,
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +43,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits in force; of each kind the one that is reached first is what the properties give."""
+    """All limits in force."""
 
     all: tuple[Limit, ...] = ()
 
@@ -93,40 +58,6 @@ class Limits:
         own = [limit for limit in self.all if limit.kind == kind]
         choose = max if kind == TARGET else min
         return choose(own, key=lambda limit: limit.value, default=None)
-
-    def _value(self, kind: str) -> float | None:
-        limit = self.first(kind)
-        return limit.value if limit else None
-
-    @property
-    def until(self) -> float | None:
-        """Unix time."""
-        return self._value(UNTIL)
-
-    @property
-    def experiments(self) -> float | None:
-        return self._value(EXPERIMENTS)
-
-    @property
-    def device_hours(self) -> float | None:
-        return self._value(DEVICE_HOURS)
-
-    @property
-    def target(self) -> float | None:
-        """val_bpb."""
-        return self._value(TARGET)
-
-    @property
-    def tokens(self) -> float | None:
-        return self._value(TOKENS)
-
-    @property
-    def dollars(self) -> float | None:
-        return self._value(DOLLARS)
-
-    @property
-    def without_keep(self) -> float | None:
-        return self._value(WITHOUT_KEEP)
 
 
 @dataclass(frozen=True)
@@ -144,64 +75,111 @@ class Spent:
 
 
 # ---------------------------------------------------------------------------------------------------
-# Are they reached?
+# The kinds
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What one kind of limit accepts, and how it is told of.
+
+    `safe` stands in for nonsense (None: nothing does). `keys` and `unit` are patterns: what names it, and what may
+    stand around its value. `forms` are the sentences that set it; their group is the value.
+    """
+
+    example: str
+    what: str
+    least: float
+    most: float
+    safe: float | None
+    keys: str
+    unit: str
+    forms: tuple[str, ...]
+    is_reached: Callable[[float, Spent], bool]
+    far: Callable[[float, Spent], str]  # how far it is
+    done: str | Callable[[float, Spent], str]  # what is added to that once it is reached, or said instead
+    whole: bool = False
+
+
+_MOST = r"(?:at most|no more than|stop after)"
+KINDS = {
+    UNTIL: Kind(
+        "07:00", "time such as 07:00 or 2026-11-24 07:00 (local time, without a zone or a weekday)", 0, 1e11,
+        12 * HOUR, "until|stop at|deadline", "(.+)",
+        (r"(?:stop|end|until)(?: at| by)? (?![1-9][0-9]*$)(.+)",),  # 0700 is a time, 1000 might be a number
+        lambda value, spent: spent.now >= value,
+        lambda value, spent: f"until {_clock(value, spent.now)} ({_span(value - spent.now)} left)",
+        lambda value, spent: f"it is past {_clock(value, spent.now)}",
+    ),
+    EXPERIMENTS: Kind("100", "number of experiments such as 100", 1, 100_000,
+        100, "experiments|max experiments", "(.+?)(?: experiments?| runs?)?",
+        (r"(?:(?:stop|end) after|after|at most|no more than|max) (.+) experiments?",),
+        lambda value, spent: spent.experiments >= value,
+        lambda value, spent: f"{spent.experiments} of {value:.0f} experiments", " are done", whole=True,
+    ),
+    DEVICE_HOURS: Kind("8", "number of hours such as 8", 0.001, 100_000,
+        12, "device hours|hours", "(.+?)(?: ?h| hours?| device hours?)?",
+        (r"(?:at most|stop after) (.+) device hours?",), lambda value, spent: spent.device_hours >= value,
+        lambda value, spent: f"{spent.device_hours:.1f} of {value:g} device hours", " are used",
+    ),
+    TARGET: Kind("0.965", "val_bpb such as 0.965", 0.001, 20,
+        None, "target|val bpb|target val bpb", "(?:<=?|≤|below|of)? ?(.+?)(?: (?:val_)?bpb)?",
+        (r"stop at (?:a )?val_bpb (?:of |below )?(.+)",),
+        lambda value, spent: spent.best is not None and spent.best <= value,
+        lambda value, spent: f"val_bpb {'-' if spent.best is None else f'{spent.best:.4f}'} to {value:g}",
+        lambda value, spent: f"val_bpb {spent.best or 0.0:.6f} is at the target of {value:g}",
+    ),
+    TOKENS: Kind("20M", "number of tokens such as 20M", 1000, 1e13,
+        20e6, "client tokens|tokens", "(.+?)(?: tokens?)?", (r"at most (.+) tokens",),
+        lambda value, spent: spent.tokens >= value,
+        lambda value, spent: f"{_big(spent.tokens)} of {_big(value)} client tokens", " are used",
+    ),
+    DOLLARS: Kind("15 USD", "sum in dollars such as 15 USD", 0.01, 1e6,
+        20, "client cost|cost|dollars", r"(?:us)?\$? ?(.+?)(?: ?usd| ?\$| dollars?)?",
+        (rf"{_MOST} (\$ ?.+)", rf"{_MOST} (.+ (?:dollars?|usd))"), lambda value, spent: spent.dollars >= value,
+        lambda value, spent: f"${spent.dollars:.2f} of ${value:g}", " are spent",
+    ),
+    WITHOUT_KEEP: Kind("12", "number of experiments such as 12", 1, 100_000,
+        30, "without a keep|patience", "(.+?)(?: experiments?| runs?)?(?: in a row)?",
+        (r"(?:stop after )?(.+) experiments? without a keep",
+         r"(?:stop (?:after|when) )?(.+?)(?: experiments)? in a row(?: br(?:ing|ought) nothing)?"),
+        lambda value, spent: spent.without_keep >= value,
+        lambda value, spent: f"{spent.without_keep} of {value:.0f} without a keep",
+        lambda value, spent: f"{spent.without_keep} experiments in a row brought no keep", whole=True,
+    ),
+}  # fmt: skip
+FLAGS = {
+    "until": UNTIL,
+    "experiments": EXPERIMENTS,
+    "hours": DEVICE_HOURS,
+    "target": TARGET,
+    "tokens": TOKENS,
+    "dollars": DOLLARS,
+    "patience": WITHOUT_KEEP,
+}
 
 
 def reached(limits: Limits, spent: Spent) -> str | None:
     """The first limit that is reached, in one line: which, its value, and where it was set."""
     for limit in limits.all:
-        value = limit.value
-        at = {
-            UNTIL: spent.now,
-            EXPERIMENTS: spent.experiments,
-            DEVICE_HOURS: spent.device_hours,
-            TARGET: -math.inf if spent.best is None else -spent.best,
-            TOKENS: spent.tokens,
-            DOLLARS: spent.dollars,
-            WITHOUT_KEEP: spent.without_keep,
-        }[limit.kind]
-        if at >= (-value if limit.kind == TARGET else value):
-            told = {
-                UNTIL: f"it is past {_clock(value, spent.now)}",
-                EXPERIMENTS: f"{spent.experiments} of {value:.0f} experiments are done",
-                DEVICE_HOURS: f"{spent.device_hours:.1f} of {value:g} device hours are used",
-                TARGET: f"val_bpb {spent.best or 0.0:.6f} is at the target of {value:g}",
-                TOKENS: f"{_big(spent.tokens)} of {_big(value)} client tokens are used",
-                DOLLARS: f"${spent.dollars:.2f} of ${value:g} are spent",
-                WITHOUT_KEEP: f"{spent.without_keep} experiments in a row brought no keep",
-            }[limit.kind]
+        about, value = KINDS[limit.kind], limit.value
+        if about.is_reached(value, spent):
+            told = (
+                about.far(value, spent) + about.done if isinstance(about.done, str) else about.done(value, spent)
+            )
             return f"{told} (limit set by {limit.source})"
     return None
 
 
 def lines(limits: Limits, spent: Spent) -> list[str]:
     """How far each limit is away, on one line; none where none is set."""
-    parts = []
-    for kind in KINDS:
-        limit = limits.first(kind)
-        if limit is None:
-            continue
-        value = limit.value
-        best = "-" if spent.best is None else f"{spent.best:.4f}"
-        parts.append(
-            {
-                UNTIL: f"until {_clock(value, spent.now)} ({_span(value - spent.now)} left)",
-                EXPERIMENTS: f"{spent.experiments} of {value:.0f} experiments",
-                DEVICE_HOURS: f"{spent.device_hours:.1f} of {value:g} device hours",
-                TARGET: f"val_bpb {best} to {value:g}",
-                TOKENS: f"{_big(spent.tokens)} of {_big(value)} client tokens",
-                DOLLARS: f"${spent.dollars:.2f} of ${value:g}",
-                WITHOUT_KEEP: f"{spent.without_keep} of {value:.0f} without a keep",
-            }[kind]
-        )
+    parts = [about.far(limit.value, spent) for kind, about in KINDS.items() if (limit := limits.first(kind))]
     return [f"limits: {', '.join(parts)}"] if parts else []
 
 
 def _clock(when: float, now: float) -> str:
     """07:00, with its day where that is not clear."""
-    if abs(when - now) < 20 * HOUR:
-        return time.strftime("%H:%M", time.localtime(when))
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))
+    form = "%H:%M" if abs(when - now) < 20 * HOUR else "%Y-%m-%d %H:%M"
+    return time.strftime(form, time.localtime(when))
 
 
 def _span(seconds: float) -> str:
@@ -217,56 +195,35 @@ def _big(number: float) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------
-# From flags
+# From flags and from program.md
 
 
 def flag_limits(flags: Mapping[str, str], started: float | None = None) -> Limits:
     """The limits that command-line flags set, by their names without the dashes. Raises Refused for nonsense."""
-    at = time.time() if started is None else started
     found = []
     for name, text in flags.items():
-        flag = f"--{name.lstrip('-')}"
-        kind = FLAGS[name.lstrip("-")]
-        value = read_value(kind, str(text), at, at)
+        kind, raw = FLAGS[name.lstrip("-")], _plain(str(text))
+        value = read_value(kind, raw, time.time() if started is None else started)
         if value is None:
-            raise Refused(f"{flag} {_quote(str(text))} is no {KINDS[kind].what}: give one, or leave it out")
-        found.append(Limit(kind, value, _tidy(str(text)), f"{flag} {_tidy(str(text))}"))
+            flag = f"--{name.lstrip('-')} {_quote(str(text))}"
+            raise Refused(f"{flag} is no {KINDS[kind].what}: give one, or leave it out")
+        found.append(Limit(kind, value, raw, f"--{name.lstrip('-')} {raw}"))
     return Limits(tuple(found))
 
 
-# ---------------------------------------------------------------------------------------------------
-# From program.md
-
-
-def parse(program: str | bytes | None, started: float, asked: float | None = None) -> tuple[Limits, list[str]]:
+def parse(program: str | bytes | None, asked: float) -> tuple[Limits, list[str]]:
     """The limits that program.md sets in its section on the budget, and a line for each that makes no sense.
 
-    A time of day is the next such local time after `asked` (unix time; when the line was written, by default when
-    the stint `started`).
+    A time of day is the next such local time after `asked` (unix time).
     """
     text = program.decode("utf-8-sig", "replace") if isinstance(program, bytes) else (program or "")
-    at = started if asked is None else asked
     found: list[Limit] = []
     complaints: list[str] = []
-    passed_by: list[str] = []
     for number, line in _section(text):
-        source = f"{STEERING} line {number}"
-        for kind, raw in _read_line(line):
-            if kind is None:
-                passed_by.append(f"{source}: {_quote(raw)}")
-                continue
-            value = read_value(kind, raw, started, at)
-            about = KINDS[kind]
-            if value is None:
-                used = f": {about.says} counts instead" if about.safe is not None else ", and sets no limit"
-                complaints.append(f"{source}: {_quote(line)} is no {about.what}{used}")
-                if about.safe is None:
-                    continue
-                value = about.safe + (at if kind == UNTIL else 0.0)
-            found.append(Limit(kind, value, _tidy(raw), source))
-    if passed_by:
-        known = ", ".join(f"`{kind}: {about.example}`" for kind, about in KINDS.items())
-        complaints.append(f"{'; '.join(passed_by[:COMPLAINTS_MOST])}: no limit known here; known are {known}")
+        own, complaint = _read_line(_plain(line), asked)
+        found += [Limit(kind, value, raw[:QUOTED], f"{STEERING} line {number}") for kind, value, raw in own]
+        if complaint:
+            complaints.append(f"{STEERING}, line {number}: {_quote(line)} {complaint}")
     if len(complaints) > COMPLAINTS_MOST:
         more = len(complaints) - COMPLAINTS_MOST
         complaints = [*complaints[:COMPLAINTS_MOST], f"{STEERING}: {more} more lines on the budget make no sense"]
@@ -289,222 +246,129 @@ def _section(text: str) -> Iterator[tuple[int, str]]:
 
 def _quote(line: str) -> str:
     """A line of the person's as it is shown in one of ours."""
-    return f"`{printable(clean(line)).replace('`', chr(39))[:QUOTED]}`"
-
-
-# ---------------------------------------------------------------------------------------------------
-# A line as a person writes it
-
-WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-NUMBER = (
-    r"(?P<n>[-+\u2212]?(?:[0-9][0-9.,'_\u2019]*(?: [0-9]{3}\b)*|\.[0-9]+)(?:e\+?[0-9]+)?"
-    r"(?: ?(?:k|m|g|b|thousand|million|billion)\b)?(?![0-9a-z])"
-    rf"|\b(?:{'|'.join(WORDS)}|nan|inf|infinity)\b)"
-)
-_COUNTED = rf"[0-9]|\b(?:{'|'.join(WORDS)}|nan|inf|infinity)\b"
-TIME = (
-    r"(?P<n>(?:(?:today|tomorrow|tonight)(?: at)? )?(?:[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?: |t))?"
-    r"[0-9]{1,2}(?::[0-9]+(?::[0-9]+)?|(?= ?(?:am|pm|o'?clock)\b)|(?=\W*$))"
-    r"(?: ?(?:am|pm|o'?clock)\b)?(?: (?:today|tomorrow|tonight))?)"
-)
-_TRY = r"(?:experiments?|runs?|tries|attempts?|ideas?)"
-_GAIN = r"(?:keep|improvement|gain|success|progress)s?"
-# What sets a limit in plain words, the special before the general; `n` is its value.
-FORMS: tuple[tuple[str, str], ...] = (
-    (WITHOUT_KEEP, rf"{NUMBER} (?:\w+ )?(?:{_TRY} )?(?:in a row )?(?:without|with no) (?:\w+ )?{_GAIN}"),
-    (WITHOUT_KEEP, rf"{NUMBER} (?:consecutive )?(?:{_TRY} )?(?:in a row )?(?:that )?\w+ nothing"),
-    (WITHOUT_KEEP, rf"{NUMBER} (?:consecutive )?(?:{_TRY} )?(?:in a row )?(?:are |were )?(?:fail|discard)\w*"),
-    (WITHOUT_KEEP, rf"(?:no {_GAIN}|nothing \w+) (?:in|for|within|after|over) (?:the last )?{NUMBER} {_TRY}"),
-    (TARGET, rf"val_?bpb(?: (?!{NUMBER.replace('?P<n>', '?:')})[a-z<=≤]+){{0,4}} ?[:=<≤]* ?{NUMBER}"),
-    (TARGET, rf"{NUMBER} (?:val_?)?bpb\b"),
-    (TARGET, r"\b(?:stop|end) (?:at|below|under) (?P<n>[0-4]\.[0-9]+)(?![0-9:])"),
-    (DOLLARS, rf"\b(?:us)?\$ ?{NUMBER}|(?<!\w)\$ ?{NUMBER.replace('?P<n>', '?P<m>')}"),
-    (DOLLARS, rf"{NUMBER} ?(?:us ?)?(?:\$|usd\b|dollars?\b)"),
-    (TOKENS, rf"{NUMBER} (?:client |model )?tokens?\b"),
-    (DEVICE_HOURS, rf"{NUMBER} ?(?:device|gpu|training|accelerator)[- ]?(?:hours?|h)\b"),
-    (DEVICE_HOURS, rf"{NUMBER} ?(?:hours?|h) of (?:device|gpu|training)\b"),
-    (EXPERIMENTS, rf"{NUMBER} (?:more |further )?(?:experiments?|runs?)\b(?! (?:at|an?|per|each|in) )"),
-    (UNTIL, rf"(?P<n>{NUMBER.replace('?P<n>', '?:')} ?(?:hours?|hrs?|h|minutes?|mins?))\b(?! (?:a|per|each)\b)"),
-    (UNTIL, rf"\b(?:until|till|by|at|before) {TIME}"),
-)
-KEYS: tuple[tuple[str, str], ...] = (
-    (UNTIL, r"until|till|stop at|end at"),
-    (WITHOUT_KEEP, r"(?:experiments |stop )?without (?:a )?keeps?|patience"),
-    (EXPERIMENTS, r"(?:max(?:imum)? |number of )?experiments"),
-    (DEVICE_HOURS, r"(?:max(?:imum)? )?(?:device|gpu)[ -]hours"),
-    (TARGET, r"target(?: val bpb)?|val bpb"),
-    (TOKENS, r"(?:max(?:imum)? )?(?:client )?tokens"),
-    (DOLLARS, r"(?:max(?:imum)? )?(?:client )?(?:costs?|dollars)"),
-)
-# Words by which a sentence sets a limit, and those by which it says that there is none.
-_LEAD = (
-    r"\b(?:stop|end|quit|halt|finish|until|till|at most|(?:no|not|never) more than|maximum|max|up to|limit\w*"
-    r"|cap\w*|within|less than|fewer than)\b|(?:\b(?:not|never)|n't) (?:\w+ ){0,2}(?:more than|beyond|over)\b"
-    r"|\b(?:go on|going|run|work|continue) for\b"
-)
-_NEGATED = r"(?:\b(?:never|not)|n't|\bno need to) (?:\w+ ){0,2}?(?:stop|end|quit|halt|finish)\b|\bat least\b"
-_UNIT = (
-    r"\b(?:experiments?|runs?|hours?|minutes?|nights?|days?|tokens?|dollars?|usd|eur|euros?|val_?bpb|keeps?|o'?clock"
-    r"|in a row)\b|[$€£]|[0-9]:[0-9]"
-)
-# Somebody stops it, or is asked not to: nothing that could be a limit.
-_BY_HAND = (
-    r"\b(?:i|we|you|they|he|she|somebody|someone|anybody|person) (?:\w+ ){0,2}stop"
-    r"|\bstop(?:s|ped)? (?:you|it|me)\b|\b(?:am|are|is|be|get|was|were|until|till|unless) stopped\b"
-    r"|\bstop file\b|non-?stop|without (?:a )?stop"
-)
-_NONE = r"none|no|never|no limit|without(?: limit)?|unlimited|off|any|forever|[-–—∞/]"
-
-
-def _read_line(line: str) -> list[tuple[str | None, str]]:
-    """What a line sets: kind and raw value of each limit; None and the words for what only looks like one."""
-    plain = _plain(line)
-    key = re.match(r"([a-z][a-z _-]{0,40}?)\s*[:=]\s*(.*)", plain)
-    if key:
-        name = re.sub(r"[ _]+", " ", key[1])
-        for kind, pattern in KEYS:
-            if re.fullmatch(pattern, name):
-                none = re.fullmatch(_NONE, key[2]) or re.search(_BY_HAND, key[2])
-                return [] if none else [(kind, key[2])]
-    found: list[tuple[str | None, str]] = []
-    led = _is_alone(plain)
-    for clause in re.split(r"; ?|, (?![0-9]{3}\b)|\. |\bor\b|\band\b|\bwhichever\b.*", plain):
-        clause = clause.strip()
-        negated = re.search(_NEGATED, clause) is not None
-        led = led or re.search(_LEAD, clause) is not None
-        rest = clause
-        while led and not negated and re.search(_COUNTED, rest):
-            match = next(((kind, m) for kind, form in FORMS if (m := re.search(form, rest))), None)
-            if match is None:
-                break
-            groups = match[1].groupdict()
-            found.append((match[0], groups["n"] or groups.get("m") or ""))
-            rest = f"{rest[: match[1].start()]} … {rest[match[1].end() :]}"
-        if _looks_like_one(rest, negated):
-            found.append((None, clause))
-    return found
+    return '"' + printable(clean(line)).replace('"', "'")[:QUOTED] + '"'
 
 
 def _plain(line: str) -> str:
-    """In lower case, without bullets, emphasis, remarks in brackets and the full stop."""
-    text = " ".join(unicodedata.normalize("NFKC", line).split())
-    text = re.sub(r"^(?:[-*+>•–]\s*|[0-9]{1,2}[.)]\s+|\[[ xX]?\]\s*)+", "", text) if not _is_signed(text) else text
-    text = re.sub(r"[*`\"]|(?<!\w)_|_(?!\w)", "", text).lower()
-    text = re.sub(r"\([^)]*\)?", " ", text)
-    text = re.sub(r"\b([ap])\.m\.?", r"\1m", text).replace("’", "'")
-    return " ".join(text.split()).rstrip(".!;, ")
+    """In lower case, without bullet, emphasis and the full stop."""
+    text = " ".join(unicodedata.normalize("NFKC", clean(line)).lower().split())
+    text = re.sub(r"^(?:(?:[-*+>•–]|[0-9]{1,2}[.)]|\[[ x]?\]) )+", "", text)
+    text = re.sub(r"[*`\"]|(?<!\w)_|_(?!\w)", "", text).replace("’", "'")
+    return re.sub(r"\b([ap])\.m\b\.?", r"\1m", text).strip().rstrip(".!").rstrip()
 
 
-def _is_signed(text: str) -> bool:
-    return re.match(r"[-+][0-9]", text) is not None
+WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_NONE = r"none|no|no limit|unlimited|off|any|never|forever|[-–—∞]|(?:i|we|you|somebody)\b[^0-9]*\bstop[^0-9]*"
+_DAYS = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?"
+_ZONED = rf"\b(?:utc|gmt|ces?t|[a-z][sd]t|{_DAYS})\b|[0-9] ?z\b|[0-9] ?[+-] ?[0-9]"
+_SUSPECT = (
+    rf"[0-9]|\b(?:{'|'.join(WORDS)}|dozen|twenty|thirty|forty|fifty|hundred|thousand|million)\b|(?<!\bi )\bam\b"
+    rf"|\b(?:pm|noon|midnight|o'clock|tonight|today|tomorrow|weekend|breakfast|lunch|dinner|dawn|sunrise|{_DAYS})\b"
+    r"|\b(?:hour|minute|night|day|week|morning|afternoon|evening)s?\b"
+    r"|^(?:stop|end|until|till|limit|at most|max(?:imum)?|no more)\b"
+)
 
 
-def _is_alone(plain: str) -> bool:
-    """Whether the line is nothing but a value with its unit, such as `30 experiments` or `$20`."""
-    counted = re.search(_COUNTED, plain) is not None
-    return counted and any(re.fullmatch(form, plain) for kind, form in FORMS if kind != UNTIL)
+def _read_line(plain: str, asked: float) -> tuple[list[tuple[str, float, str]], str]:
+    """Kind, value and text of each limit that a line sets, and what is wrong with it ("": nothing)."""
+    key = re.fullmatch(r"([a-z][a-z _-]*?) ?[:=] ?(.*)", plain)
+    name = re.sub(r"[ _-]+", " ", key[1]) if key else ""
+    for kind, about in KINDS.items():
+        if key and re.fullmatch(about.keys, name):
+            return _read_key(kind, key[2], asked)
+    found = []
+    for part in re.split(r" ?; ?|, (?:or )?| or ", plain):
+        own = _read_sentence(part.strip(), asked)
+        if own is None:
+            by_hand = re.fullmatch(rf"until (?:{_NONE})", plain) is not None
+            if by_hand or not re.search(_SUSPECT, plain):
+                return [], ""
+            zone = "; times are local, without a zone or a weekday" if re.search(_ZONED, plain) else ""
+            return [], f"sets no limit; a limit is a line such as `experiments: 100`{zone}"
+        found.append(own)
+    return found, ""
 
 
-def _looks_like_one(rest: str, negated: bool) -> bool:
-    """Whether what is left of a clause could be meant as a limit."""
-    if re.search(r"[0-9]", rest):
-        return re.search(f"{_LEAD}|{_UNIT}|^[a-z][a-z _-]*[:=]", rest) is not None
-    if negated or "…" in rest:
-        return False
-    if re.search(rf"\b(?:{'|'.join(WORDS[1:])})\b", rest) and re.search(_LEAD, rest):
-        return True
-    return re.search(r"\bstop\b", rest) is not None and re.search(_BY_HAND, rest) is None
+def _read_key(kind: str, raw: str, asked: float) -> tuple[list[tuple[str, float, str]], str]:
+    """What `key: value` sets; a safe value for nonsense, which for money and tokens is no more than was named."""
+    if re.fullmatch(_NONE, raw):
+        return [], ""
+    about, value = KINDS[kind], read_value(kind, raw, asked)
+    if value is not None:
+        return [(kind, value, raw)], ""
+    if about.safe is None:
+        return [], f"is no {about.what}, and sets no limit"
+    safe = min([about.safe, *_named(raw)]) if kind in (TOKENS, DOLLARS) else about.safe
+    told = f"{safe / HOUR:g} hours" if kind == UNTIL else f"${safe:g}" if kind == DOLLARS else _big(safe)
+    return [(kind, safe + (asked if kind == UNTIL else 0), raw)], f"is no {about.what}: {told} counts instead"
+
+
+def _read_sentence(part: str, asked: float) -> tuple[str, float, str] | None:
+    """What a sentence sets that is a limit as a whole; None for any other."""
+    for kind, about in KINDS.items():
+        for form in about.forms:
+            match = re.fullmatch(form, part)
+            if match and (value := read_value(kind, match[1], asked)) is not None:
+                return kind, value, match[1]
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------
 # Values
 
 
-def read_value(kind: str, text: str, started: float, asked: float) -> float | None:
+def read_value(kind: str, text: str, asked: float) -> float | None:
     """The value of a limit as a person writes it, None for nonsense. A time of day is the next after `asked`."""
-    text = _tidy(text)
-    if kind == UNTIL:
-        value = _time(text, started, asked)
-        return value if value is not None and value - asked <= LATEST else None
-    patterns = {
-        EXPERIMENTS: r"(.+?) ?(?:more |further )?(?:experiments?|runs?)?",
-        WITHOUT_KEEP: r"(.+?) ?(?:experiments?|runs?)?(?: in a row)?(?: without (?:a )?keep)?",
-        TARGET: r"(?:val_?bpb )?(?:<=?|≤|below |under |of )?\s*(.+?) ?(?:(?:val_?)?bpb)?",
-        TOKENS: r"(.+?) ?(?:client )?(?:tokens?)?",
-        DOLLARS: r"(?:us)?(?:\$|usd)? ?(.+?) ?(?:us ?)?(?:\$|usd|dollars?)?",
-        DEVICE_HOURS: r"(.+?) ?(?:device |gpu )?(h|hrs?|hours?|min|mins|minutes?)?",
-    }
-    match = re.fullmatch(patterns[kind], text)
-    value = _number(match[1]) if match else None
-    if value is None or not match:
-        return None
-    if kind == DEVICE_HOURS and (match[2] or "").startswith("m"):
-        value /= 60
     about = KINDS[kind]
-    if not about.least <= value <= about.most or (about.whole and value != int(value)):
-        return None
-    return value
-
-
-def _tidy(text: str) -> str:
-    """One line in lower case, without remarks in brackets and the full stop; what is remembered of a time."""
-    text = re.sub(r"\([^)]*\)?", " ", unicodedata.normalize("NFKC", clean(text))).lower()
-    return " ".join(re.sub(r"[`*']+$|^[`*']+", "", text).split()).rstrip(".,;!")[:QUOTED]
-
-
-def _number(text: str) -> float | None:
-    """20M, 1,000,000, 1 000 000, 1.5, 1,5, 1e6 or a word up to twelve."""
-    text = text.strip()
-    if text in WORDS:
-        return float(WORDS.index(text) + 1)
-    match = re.fullmatch(r"([0-9.,'_\u2019 ]+)(?:e\+?([0-9]{1,2}))? ?(k|m|g|b|thousand|million|billion)?", text)
+    match = re.fullmatch(about.unit, text)
     if not match:
         return None
-    digits = match[1].strip()
-    for separator in (",", ".", "[ '_\u2019]"):  # of thousands: once could be decimal, where it is a dot
-        escaped = re.escape(separator) if len(separator) == 1 else separator
-        if re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:{escaped}[0-9]{{3}}){{{2 if separator == '.' else 1},}}", digits):
-            digits = re.sub(r"[^0-9]", "", digits)
-            break
-    if re.fullmatch(r"[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]+", digits):
-        digits = digits.replace(",", "")
-    digits = digits.replace(",", ".")
-    if not re.fullmatch(r"[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15}", digits):
-        return None
-    factor = {"k": 1e3, "t": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}[match[3][0]] if match[3] else 1.0
-    value = float(digits) * 10.0 ** int(match[2] or 0) * factor
-    return value if math.isfinite(value) else None
+    if kind == UNTIL:
+        value = _time(text, asked)
+        return value if value is not None and value - asked <= LATEST else None
+    value = _number(match[1], kind)
+    return value if value is not None and about.least <= value <= about.most else None
 
 
-def _time(text: str, started: float, asked: float) -> float | None:
-    """07:00, 7 am, tomorrow 07:00, 2026-11-24 07:00 in local time, or a span such as 8 hours from the start."""
-    span = re.fullmatch(r"(.+?) ?(h|hrs?|hours?|min|mins|minutes?)", text)
-    if span and ":" not in text:
-        value = _number(span[1])
-        seconds = 60.0 if span[2].startswith("m") else HOUR
-        return started + value * seconds if value is not None and 0 < value * seconds <= LATEST else None
-    day = re.search(r"\b(?:today|tomorrow|tonight)\b", text)
-    exact = "clock" in text
-    text = re.sub(r"\b(?:today|tomorrow|tonight|at|o'?clock)\b", " ", text).strip()
-    match = re.fullmatch(
-        r"(?:([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})[ t]+)?([0-9]{1,2})(?::([0-9]{2})(?::[0-9]{2})?)? ?(am|pm)?", text
-    )
-    if not match or (match[5] is None and match[6] is None and not exact):
+def _number(text: str, kind: str) -> float | None:
+    """50, about 50, ~50, 1,000,000, twelve; 1.5 where what is counted is not whole; 20M of tokens."""
+    text = re.sub(r"^(?:~ ?|about )", "", text)
+    if text in WORDS:
+        return float(WORDS.index(text) + 1)
+    match = re.fullmatch(r"((?:[0-9]{1,15}|[1-9][0-9]{0,2}(?:([, ])[0-9]{3})(?:\2[0-9]{3}){0,4})(\.[0-9]{1,15})?)"
+                         r" ?([kmg])?", text)  # fmt: skip
+    if not match or (match[3] and KINDS[kind].whole) or (match[4] and kind != TOKENS):
         return None
-    hour, minute = int(match[4]), int(match[5] or 0)
-    if match[6]:
-        if not 1 <= hour <= 12:
-            return None
-        hour = hour % 12 + (12 if match[6] == "pm" else 0)
-    if hour > 24 or minute > 59:
+    return float(re.sub("[, ]", "", match[1])) * {"k": 1e3, "m": 1e6, "g": 1e9}.get(match[4], 1)
+
+
+def _named(text: str) -> list[float]:
+    """Every positive number that can be read in a text, however it is written."""
+    found = []
+    for digits, unit in re.findall(r"([0-9](?:[0-9.,]*[0-9])?)(?: ?([kmg])(?:b|illion)?\b)?", text):
+        several = len(re.findall("[.,]", digits)) > 1
+        number = re.sub("[.,]+", "" if several else ".", digits)[:30]
+        found.append(float(number) * {"k": 1e3, "m": 1e6, "g": 1e9}.get(unit, 1))
+    return [number for number in found if number > 0]
+
+
+def _time(text: str, asked: float) -> float | None:
+    """07:00, 0700, 7 am, noon, midnight or 2026-11-24 07:00 in local time."""
+    text = {"noon": "12:00", "midnight": "00:00"}.get(text, text)
+    date, clock = r"(\d{4})-(\d\d)-(\d\d)[ t]", r"(\d\d?):(\d\d)|(\d\d)(\d\d)|(\d\d?)(?::(\d\d))? ?(am|pm)"
+    match = re.fullmatch(f"(?:{date})?(?:{clock})", text, re.ASCII)
+    if not match:
+        return None
+    hour, minute = int(match[4] or match[6] or match[8]), int(match[5] or match[7] or match[9] or 0)
+    if match[10]:
+        hour = hour % 12 + (12 if match[10] == "pm" else 0) if 1 <= hour <= 12 else 99
+    if hour > 24 or minute > 59 or (hour == 24 and minute):
         return None
     try:
-        now = datetime.fromtimestamp(asked)
         if match[1]:
-            date = datetime(int(match[1]), int(match[2]), int(match[3]))
-            return (date + timedelta(hours=hour, minutes=minute)).timestamp()
-        when = now.replace(hour=hour % 24, minute=minute, second=0, microsecond=0)
-        later = (when + timedelta(days=1)).timestamp()
-        return later if (day and day[0] == "tomorrow") or when.timestamp() <= asked else when.timestamp()
+            day = datetime(int(match[1]), int(match[2]), int(match[3]))
+            return (day + timedelta(hours=hour, minutes=minute)).timestamp()
+        when = datetime.fromtimestamp(asked).replace(hour=hour % 24, minute=minute, second=0, microsecond=0)
+        return when.timestamp() if when.timestamp() > asked else (when + timedelta(days=1)).timestamp()
     except (ValueError, OverflowError, OSError):
         return None

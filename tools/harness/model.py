@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -23,7 +24,7 @@ def check(agent: Client) -> None:
     """Refuse a model that opencode does not know, and none at all."""
     try:
         known = agent.models()
-    except OSError as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise Refused(f"{agent.program} does not list its models: {error}") from None
     if agent.model is not None:
         if agent.model not in known:
@@ -45,8 +46,11 @@ def ask(agent: Client, say: Callable[[str], None]) -> None:
 
     A key that is wrong or missing, a model that the provider does not have: they would fail all night long.
     """
-    configured = json.loads(agent.environ.get("OPENCODE_CONFIG_CONTENT") or "{}")
-    agents = {**configured.get("agent", {}), "probe": PROBE}
+    try:
+        configured = json.loads(agent.environ.get("OPENCODE_CONFIG_CONTENT") or "{}")
+        agents = {**configured.get("agent", {}), "probe": PROBE}
+    except (ValueError, TypeError, AttributeError):  # opencode takes comments in it, and we do not
+        return
     environ = {**agent.environ, "OPENCODE_CONFIG_CONTENT": json.dumps({**configured, "agent": agents})}
     until = time.monotonic() + PATIENCE
     process = Client(agent.program, agent.root, environ, agent.model).turn("Reply with ok.", None, "probe")
@@ -62,14 +66,18 @@ def ask(agent: Client, say: Callable[[str], None]) -> None:
 
 def check_version(agent: Client, say: Callable[[str], None]) -> None:
     """Tell where this opencode is not the one that everything here was tried with."""
-    done = subprocess.run(
-        [str(agent.program), "--version"],
-        env=dict(agent.environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    version = done.stdout.strip()
+    command = [str(agent.program), "--version"]
+    version = ""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            command,
+            env=dict(agent.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        version = done.stdout.strip()
     if version != client.OPENCODE_VERSION:
         say(f"opencode {version or 'of an unknown version'}; tried was {client.OPENCODE_VERSION}: going on")
 

@@ -95,6 +95,14 @@ def carrying(entry: str) -> list[int]:
     return [int(pid) for pid, *rest in lines if rest and entry in rest[0].split() and int(pid) != os.getpid()]
 
 
+def works_in(pid: int, root: Path) -> bool:
+    """Whether a process has its working directory in `root`; where the system does not tell, it is taken to."""
+    try:
+        return (Path(f"/proc/{pid}") / "cwd").readlink().is_relative_to(root)
+    except OSError:
+        return sys.platform != "linux"
+
+
 def _environment(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes()  # empty for a zombie

@@ -28,9 +28,11 @@ from .turn import Event, Turn
 from .wrapup import situation
 
 NAME = "start"
+FINISH_SECONDS = 300.0  # that a model has, to log the experiment in hand when research is to end; then we do it
 LOOK_SECONDS = 10.0  # between two looks at the limits, where nothing happened that makes one due
-CRASHES_MOST = 5  # launches in a row that fell over without getting anything done, until we give up
-CRASH_PAUSE = 5.0  # seconds after the first of them, twice as long after each further one
+CRASHES_MOST = 8  # launches in a row that fell over without getting anything done, until we give up
+CRASH_PAUSE = 5.0  # seconds after the first of them, twice as long after each further one …
+CRASH_PAUSE_MOST = 120.0  # … up to this
 # Out of the alternate screen, cursor shown, mouse and paste reports off: for a client that was killed.
 RESTORE_SCREEN = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\n"
 
@@ -54,21 +56,38 @@ def emit(text: str, end: str = "\n") -> None:
             print(text, end=end, flush=True)
 
 
+class GaveUp(Exception):
+    """The model, or the client, brings nothing about: says why."""
+
+
+class Ended(Exception):
+    """A person asked for the end at once."""
+
+
 def baseline(root: Path, environ: Mapping[str, str]) -> int:
-    """Run and log the baseline, unless there is one. Returns the exit code to leave with, DONE to go on."""
+    """Run and log the baseline, unless there is one. Returns the exit code to leave with, DONE to go on.
+
+    Raises Refused where it cannot be, Ended.
+    """
+    experiment, screen = str(root / "scripts" / "run_experiment.sh"), Screen()
     while (now := situation(root)).incumbent is None:
+        if wrapup.at_once(root):
+            raise Ended("a person asked for it")
         if now.stop and now.state.next.startswith(state.END):
             raise Refused(f"research cannot begin: {now.stop}")
-        forms = {state.BASELINE: "--baseline", state.WAIT: "--wait", state.CONFIRM: "--confirm"}
-        if now.state.next in forms:
-            command = [str(root / "scripts" / "run_experiment.sh"), forms[now.state.next]]
+        if now.state.next == state.BASELINE:
+            say("first the baseline: train.py as it is")
+            command = [experiment, "--baseline", "--wait", "0"]
+        elif now.state.name == "running" and now.newest is not None:
+            wrapup.wait(now.newest.last, screen.live)
+            command = [experiment, "--wait", "0"]  # to see what came of it
+        elif now.state.next in (state.WAIT, state.CONFIRM):
+            again = ["--confirm"] if now.state.next == state.CONFIRM else []
+            command = [experiment, *again, "--wait", "0"]
         elif now.state.next == state.LOG:
             command = [str(root / "tools" / "log_result.py"), "-d", "baseline"]
         else:
-            print(f"{NAME}: the campaign has no baseline yet; {now.state.next}; then start again", file=sys.stderr)
-            return FAILED
-        if forms.get(now.state.next) == "--baseline":
-            say("first the baseline: train.py as it is")
+            raise Refused(f"the campaign has no baseline yet; {now.state.next}; then start again")
         status = wrapup.run(command, root, environ, lambda line: emit(f"  {line}"))
         if status not in (DONE, FAILED, RUNNING):
             return status
@@ -83,6 +102,7 @@ class Ending:
     watch: Watch
     position: tuple[int, int] = (-1, -1)
     looked: float = float("-inf")
+    stirred: float = 0.0  # when something of the experiment in hand last moved
     reason: str = ""
 
     def at_once(self) -> str:
@@ -95,21 +115,25 @@ class Ending:
         """The reason, once nothing is in hand that would have to be finished first; empty until then."""
         asked = stopping.asked(self.root)
         if asked is not None and asked.now:
-            self.reason = "a person asked for it"
+            self.reason = stopping.ASKED
             return self.reason
-        moved = self.watch.position != self.position
-        if moved or asked is not None or time.monotonic() - self.looked > LOOK_SECONDS:
-            self.position, self.looked = self.watch.position, time.monotonic()
-            with contextlib.suppress(Refused):  # whatever it is, the model is told of it by the tools
+        at, moved = time.monotonic(), self.watch.position != self.position
+        if moved or not self.reason or self.watch.running:
+            self.stirred = at
+        if moved or asked is not None or at - self.looked > LOOK_SECONDS:
+            self.position, self.looked = self.watch.position, at
+            try:
                 self.reason = situation(self.root).stop or ""
-        return "" if self.watch.undecided else self.reason
+            except Refused:  # whatever it is, the model is told of it by the tools
+                self.reason = stopping.ASKED if asked else ""
+        waits = self.watch.undecided and at - self.stirred < FINISH_SECONDS
+        return "" if waits else self.reason
 
 
 def research(agent: Client, tag: str, headless: bool, started: Started = ignore) -> str:
     """Let the agent work until a person or a limit ends it. Returns the reason.
 
-    Raises Refused when the model, or the client, brings nothing about; KeyboardInterrupt passes through, with the
-    client ended.
+    Raises GaveUp; KeyboardInterrupt passes through, with the client ended.
     """
     watch = Watch(agent.root, tag)
     ending = Ending(agent.root, watch)
@@ -131,13 +155,13 @@ class Crashes:
     times: int = 0
 
     def add(self, what: str, enough: Callable[[], bool]) -> None:
-        """Wait before the client is launched once more. Raises Refused when that has been in vain too often."""
-        if self.watch.position != self.position:
+        """Wait before the client is launched once more. Raises GaveUp when that has been in vain too often."""
+        if self.watch.position != self.position or self.watch.running:  # a run takes longer than many a crash
             self.position, self.times = self.watch.position, 0
         self.times += 1
         if self.times > CRASHES_MOST:
-            raise Refused(f"opencode fell over {self.times} times in a row and got nothing done: {what}")
-        seconds = CRASH_PAUSE * 2 ** (self.times - 1)
+            raise GaveUp(f"opencode fell over {self.times} times in a row and got nothing done: {what}")
+        seconds = min(CRASH_PAUSE * 2 ** (self.times - 1), CRASH_PAUSE_MOST)
         say(f"{what}; launched again in {seconds:.0f} s")
         client.end_leftovers()
         until = time.monotonic() + seconds
@@ -173,7 +197,7 @@ def open_window(agent: Client, watch: Watch, ending: Ending, started: Started) -
         if left is not None:
             crashes.add(f"opencode ended with {client.ending(left)}", enough)
     if not ending.at_once():
-        raise Refused(gave_up(continuation.given_up(agent.root, watch.tag)))
+        raise GaveUp(continuation.given_up(agent.root, watch.tag))
     return ending.reason
 
 
@@ -244,7 +268,7 @@ def take_turns(agent: Client, watch: Watch, ending: Ending, started: Started) ->
         if action.kind in ("stop", "none"):
             if ending.at_once():
                 break
-            raise Refused(gave_up(action.text))
+            raise GaveUp(f"{action.text}: see tools/status.py, and try another model with --model")
         session = None if action.kind == "fresh" else took.session
         prompt = action.text
     return ending.reason
@@ -252,7 +276,3 @@ def take_turns(agent: Client, watch: Watch, ending: Ending, started: Started) ->
 
 def reported(took: Turn) -> TurnReport:
     return TurnReport(took.session or "", took.calls, took.stuck, took.error, took.retryable)
-
-
-def gave_up(why: str) -> str:
-    return f"research ends: {why}: see tools/status.py, and try another model with --model"

@@ -137,6 +137,12 @@ class Watch:
         """Whether the newest run is of an experiment that is not decided yet."""
         return bool(self.seen_runs) and max(self.seen_runs) not in self.seen_decisions
 
+    @property
+    def running(self) -> bool:
+        """Whether the newest run is in progress."""
+        folder = campaign.folder(self.root, self.tag)
+        return bool(self.seen_runs) and record.is_locked(folder / max(self.seen_runs) / "run.lock")
+
     def progress(self) -> str:
         """Where the newest run is; empty when none is in progress."""
         if not self.seen_runs:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import limits, stint
+from .branch import STEERING
 from .text import write_whole
 
 if TYPE_CHECKING:
     from .situation import Situation
 
 FILE = "STOP"  # at the root
-ASKED = "a person asked for the end (STOP)"
+ASKED = "a person asked for the end (STOP); the person may go on with tools/stop.py --withdraw"
+RAISE = "to go on, the person may raise it in program.md or with scripts/start.sh"
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,10 @@ def withdraw(root: Path) -> bool:
 
 
 def reason(now: Situation) -> str | None:
-    """Why no further experiment begins, in one line; None where one may."""
+    """Why no further experiment begins, and how a person goes on, in one line; None where one may begin."""
     if asked(now.root) is not None:
         return ASKED
     found, _ = stint.limits(now)
-    return limits.reached(found, stint.spent(now)) if found else None
+    told = limits.reached(found, stint.spent(now)) if found else None
+    # A limit of a flag ends with the start that it was given to.
+    return f"{told}; {RAISE}" if told and STEERING in told else told

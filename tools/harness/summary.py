@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from . import attend, campaign, limits, record, show, steering, stint
+from . import attend, campaign, driver, limits, show, steering, stint
 from .experiment import Experiment
-from .limits import HOUR, Spent
+from .limits import HOUR, Limits, Spent
 from .situation import Situation
 from .stint import Usage
 
 STEPS_MOST = 25  # of the staircase
 PACE_FROM = 600.0  # seconds of a stint from which experiments an hour say something
-START_LOCK = "start.lock"  # in the campaign's folder, held while a scripts/start.sh lives
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a stint took: `wall` and `device` in seconds, `idle` the share of the wall time that no run used."""
+    """What the stint that was begun last took: `wall` and `device` in seconds, `idle` the share of the wall time
+    that no run used. `after` is what came after its end."""
 
     spent: Spent
     usage: Usage
+    limits: Limits
+    complaints: list[str]
+    ended: float  # unix time, 0 where nothing says that it is over
     wall: float
     device: float
     going: bool  # it is not over
+    after: Spent | None = None
 
     @property
     def idle(self) -> float:
@@ -57,7 +60,6 @@ def facts(now: Situation) -> dict[str, Any]:
     decided = [experiment for experiment in now.experiments if experiment.decision is not None]
     own = [e.decision for e in decided if e.decision is not None and not e.is_baseline]
     took = work(now)
-    set_limits, complaints = stint.limits(now)
     steps = staircase(decided)
     return {
         "tag": now.branch.tag,
@@ -70,6 +72,7 @@ def facts(now: Situation) -> dict[str, Any]:
         "staircase": steps,
         "stint": {
             "started": took.spent.started,
+            "ended": took.ended or None,
             "going": took.going,
             "experiments": took.spent.experiments,
             "wall_seconds": round(took.wall, 1),
@@ -79,8 +82,8 @@ def facts(now: Situation) -> dict[str, Any]:
             "client_tokens": took.usage.tokens,
             "client_dollars": round(took.usage.dollars, 4),
             "client_steps": took.usage.steps,
-            "limits": limits.lines(set_limits, took.spent),
-            "complaints": complaints,
+            "limits": limits.lines(took.limits, took.spent),
+            "complaints": took.complaints,
         },
         "stop": now.stop,
         "next": now.state.next,
@@ -88,15 +91,24 @@ def facts(now: Situation) -> dict[str, Any]:
 
 
 def work(now: Situation) -> Work:
-    """What the stint in force has taken so far; one that is over ended when something last happened in it."""
+    """What the stint that was begun last took. Where nothing says that it is over, and nobody is at work,
+    it ended when something last happened in it."""
+    begun = stint.begun(now)
+    start = begun.client_bytes if begun else 0
+    set_limits, complaints = stint.limits(now)
+    if begun is not None and begun.ended:
+        spent = stint.spent_of(now, begun, until=begun.ended)
+        used = stint.usage(now.folder / stint.CLIENT, start, until=begun.ended)
+        wall, after = begun.ended - begun.started, stint.spent(now)
+        device = spent.device_hours * HOUR
+        return Work(spent, used, Limits(begun.held), complaints, begun.ended, wall, device, False, after)
     spent = stint.spent(now)
-    used = stint.usage(now.folder / stint.CLIENT, stint.current(now).client_bytes)
-    going = any(run.alive for run in now.runs) or record.is_locked(now.folder / START_LOCK)
-    moments = [used.last, *(run.decision.logged_at for run in now.runs if run.decision)]
-    moments += [run.request.created + (run.record.total_seconds if run.record else 0.0) for run in now.runs]
-    last = max((moment for moment in moments if math.isfinite(moment) and moment <= spent.now), default=0.0)
-    end = spent.now if going else max(last, spent.started)
-    return Work(spent, used, max(end - spent.started, 0.0), spent.device_hours * HOUR, going)
+    used = stint.usage(now.folder / stint.CLIENT, start)
+    started = driver.at_work(now.root)
+    going = any(run.alive for run in now.runs) or (started is not None and started.tag == now.branch.tag)
+    end = spent.now if going else stint.last_activity(now, start)
+    wall = max(end - spent.started, 0.0)
+    return Work(spent, used, set_limits, complaints, 0.0, wall, spent.device_hours * HOUR, going)
 
 
 def staircase(decided: list[Experiment]) -> list[dict[str, Any]]:
@@ -127,8 +139,9 @@ def _header(now: Situation, decided: list[Experiment]) -> list[str]:
     pinned = now.campaign
     lines = [f"campaign {now.branch.tag}: {show.summary(decided)}"]
     if pinned is not None:
-        began = time.strftime("%Y-%m-%d %H:%M", time.localtime(pinned.created))
-        lines.append(f"begun {began}, {pinned.budget} a run, profile {pinned.profile} on {pinned.device}")
+        lines.append(
+            f"begun {_moment(pinned.created)}, {pinned.budget} a run, profile {pinned.profile} on {pinned.device}"
+        )
     goal = steering.goal(steering.read(now.root))
     return [*lines, *([f"goal: {goal}"] if goal else [])]
 
@@ -158,18 +171,26 @@ def _step(step: dict[str, Any]) -> str:
 
 def _work(now: Situation, took: Work) -> list[str]:
     spent, used = took.spent, took.usage
-    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(spent.started))
+    began = _moment(spent.started)
+    when = (
+        f"from {began} to {_moment(took.ended)}" if took.ended else f"{'since' if took.going else 'from'} {began}"
+    )
     pace = f" ({took.pace:.1f} an hour)" if took.wall >= PACE_FROM and spent.experiments else ""
     lines = [
-        f"this stint, {'since' if took.going else 'from'} {began}: {_hours(took.wall)}, "
+        f"{'the last' if took.ended else 'this'} stint, {when}: {_hours(took.wall)}, "
         f"{spent.experiments} experiment{'s' * (spent.experiments != 1)}{pace}, "
         f"{_hours(took.device)} of runs, {100 * took.idle:.0f} % idle"
     ]
     if used.steps:
         cost = f", ${used.dollars:.2f}" if used.dollars else ""
         lines.append(f"the model: {used.tokens:,} tokens in {used.steps:,} steps{cost}")
-    set_limits, complaints = stint.limits(now)
-    return [*lines, *limits.lines(set_limits, spent), *(f"note: {line}" for line in complaints)]
+    lines += limits.lines(took.limits, spent)
+    after = took.after
+    if after and (after.experiments or after.device_hours):
+        count = f"{after.experiments} experiment{'s' * (after.experiments != 1)}"
+        lines.append(f"since its end: {count}, {_hours(after.device_hours * HOUR)} of runs")
+        lines += limits.lines(stint.limits(now)[0], after)
+    return [*lines, *(f"note: {line}" for line in took.complaints)]
 
 
 def _open(now: Situation) -> list[str]:
@@ -191,6 +212,10 @@ def _open(now: Situation) -> list[str]:
     if now.stop and now.state.next.startswith("end your turn"):
         return [*lines, f"next: nothing: {now.stop}"]
     return [*lines, f"next: {now.state.next}"]
+
+
+def _moment(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))
 
 
 def _hours(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import re
@@ -17,6 +16,9 @@ from .command import DONE, RUNNING
 
 Event = Mapping[str, Any]  # a line of `opencode run --format json`
 
+LOOK = 0.5  # seconds between two looks
+GONE_MOST = 4  # looks without a word after the client has gone, until its turn has ended
+FINAL = {"ProviderAuthError", "ContextOverflowError"}  # errors that do not pass, and do not say so
 REPEATS_MOST = 8  # the same failing call, until the turn is cut short
 IDLE_MOST = 150  # calls in a turn that have nothing to do with an experiment, until the same
 EXPERIMENT = re.compile(r"run_experiment|log_result")
@@ -76,16 +78,20 @@ def follow(process: subprocess.Popen[str], see: Callable[[Event], None], enough:
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    turn, repeats, cut = Turn(), Repeats(), True
+    turn, repeats, cut, gone = Turn(), Repeats(), True, 0
     try:
         while not enough() and not turn.stuck:
-            with contextlib.suppress(queue.Empty):
-                line = lines.get(timeout=0.5)
-                if line is None:
-                    process.wait()
-                    cut = False
-                    break
-                _take(line, turn, repeats, see)
+            try:
+                line = lines.get(timeout=LOOK)
+            except queue.Empty:
+                # Something that it left behind may hold the pipe open.
+                gone += process.poll() is not None
+                line = "" if gone < GONE_MOST else None
+            if line is None:
+                process.wait()
+                cut = False
+                break
+            _take(line, turn, repeats, see)
     finally:
         client.end(process)
     if process.returncode != 0 and not cut and not turn.error:
@@ -104,7 +110,9 @@ def _take(line: str, turn: Turn, repeats: Repeats, see: Callable[[Event], None])
     turn.session = event.get("sessionID") or turn.session
     if kind == "error":
         turn.error = error_text(event)
-        turn.retryable = bool(((event.get("error") or {}).get("data") or {}).get("isRetryable", True))
+        error = event.get("error") or {}
+        passing = error.get("name") not in FINAL
+        turn.retryable = bool((error.get("data") or {}).get("isRetryable", passing))
     elif kind == "tool_use":
         turn.calls += 1
         turn.error = ""  # it went on after it

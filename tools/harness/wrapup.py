@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import attend, campaign, record, runner
+from . import attend, campaign, record, runner, stopping
 from .command import DONE, FAILED, RUNNING
 from .ledger import clean
 from .record import Run
@@ -43,18 +43,20 @@ def run(command: list[str], root: Path, environ: Mapping[str, str], say: Say) ->
 def finish(root: Path, environ: Mapping[str, str], now: bool, say: Say, live: Say = lambda line: None) -> bool:
     """Bring the campaign to rest: the run in hand is waited for, confirmed if need be, logged, reverted.
 
-    With `now` a run in progress is stopped, and logged as the discard that this makes it. `live` is told again and
-    again how far a run is. Returns False where something had to be left open; what, `say` was told.
+    With `now`, or once STOP says so, a run in progress is stopped, and logged as the discard that this makes it.
+    `live` is told again and again how far a run is. Returns False where something had to be left open; what, `say`
+    was told.
     """
     experiment, log = str(root / "scripts" / "run_experiment.sh"), str(root / "tools" / "log_result.py")
     while True:
+        now = now or at_once(root)
         at = situation(root)
         name, newest = at.state.name, at.newest
         if name in ("new", "clean", "edited") or newest is None:
             return True
         last = newest.last
         if name == "running" and not now:
-            _wait(last, live)
+            wait(last, live)
             continue
         if name == "running" or (name == "interrupted" and now):
             command = [experiment, "--stop"]
@@ -75,12 +77,20 @@ def finish(root: Path, environ: Mapping[str, str], now: bool, say: Say, live: Sa
             return False
 
 
-def interrupt(root: Path) -> Run | None:
-    """End the run in progress at once, so that another runner can go on with it. Returns it, or None."""
-    newest = situation(root).newest
-    if newest is None or not newest.last.alive:
+def at_once(root: Path) -> bool:
+    """Whether STOP asks for an end without delay."""
+    asked = stopping.asked(root)
+    return asked is not None and asked.now
+
+
+def interrupt(root: Path, tag: str) -> Run | None:
+    """End the campaign's run in progress at once, so that another runner can go on with it. Returns it, or None.
+
+    Looks at nothing but the run's folder: git may be in any state.
+    """
+    path = max(campaign.folder(root, tag).glob("[0-9]*-*"), default=None)
+    if path is None or not record.is_locked(path / "run.lock"):
         return None
-    path = newest.last.path
     deadline = time.monotonic() + PATIENCE
     while record.is_locked(path / "run.lock") and time.monotonic() < deadline:
         runner.tell_to_leave(path)  # again, in case it was only just being born
@@ -88,9 +98,10 @@ def interrupt(root: Path) -> Run | None:
     return record.read(path)
 
 
-def _wait(last: Run, live: Say) -> None:
-    """Until the run is over, or its runner is gone."""
-    while record.is_locked(last.path / "run.lock"):
+def wait(last: Run, live: Say) -> None:
+    """Until the run is over, its runner is gone, or STOP says `now`."""
+    root = last.path.parents[2]
+    while record.is_locked(last.path / "run.lock") and not at_once(root):
         live(f"run {last.name}: {attend.progress(last.path)}")
         time.sleep(LOOK)
     live("")
