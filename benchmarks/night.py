@@ -8,9 +8,9 @@ goes away, and its window is so small that the client compacts. At the end, from
 logged exactly once, does git know every commit, does nothing run any more, and what did an iteration cost?
 
 examples:
-  benchmarks/night.py --experiments 10                 about three minutes
-  benchmarks/night.py --json night.json                a hundred, about half an hour
-  benchmarks/night.py --seed 7 --keep /tmp/night       another night, whose files stay
+  .venv/bin/python benchmarks/night.py --experiments 10         about three minutes
+  .venv/bin/python benchmarks/night.py --json night.json        a hundred, about half an hour
+  .venv/bin/python benchmarks/night.py --seed 7 --keep FOLDER   another night, whose files stay
 
 exit code: 0 the books balance, 1 they do not (a line for each reason), 2 it could not begin
 """

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ EXAMPLES = """\
 End it: Ctrl-C, SIGTERM or tools/stop.py. The run in hand is finished and logged first. A second Ctrl-C leaves it
 for the next start instead, tools/stop.py --now discards it. Nothing is lost in any of these ways.
 Exit codes: 0 at a limit or a STOP, 1 when the model brought nothing about, 130 after Ctrl-C or SIGTERM."""
+BEGAN = time.time()
 INTERRUPTED = 130  # as a shell says it
 
 
@@ -183,7 +185,7 @@ def run_campaign(given: Options, signals: Signals) -> int:
 def carry_on(agent: Client, tag: str, given: Options, signals: Signals, started: Started = ignore) -> int:
     """The baseline, research, its end, and what came of it. Returns the exit code."""
     root, environ = agent.root, agent.environ
-    if stopping.withdraw(root):
+    if stopping.withdraw(root, BEGAN):  # one that was made since then is meant for us
         say("a STOP file from before is removed")
     stint.begin(root, tag, given.limits)
     code = DONE

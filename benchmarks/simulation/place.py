@@ -9,6 +9,7 @@ start.log   what scripts/start.sh printed
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -17,7 +18,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as parquet
 from harness import Refused, client
 from harness.demo import NO_PACKAGES
 
@@ -65,6 +65,10 @@ class Place:
 
 def find(folder: Path) -> Place:
     """A place in `folder`, with the programs as set-up installed them or as they are on PATH. Raises Refused."""
+    if importlib.util.find_spec("pyarrow") is None or importlib.util.find_spec("numpy") is None:
+        raise Refused(
+            "this Python has no numpy or no pyarrow: scripts/setup.sh, then .venv/bin/python benchmarks/night.py"
+        )
     opencode, ripgrep = (client.find_program(ROOT, name) for name in ("opencode", "rg"))
     if opencode is None or ripgrep is None:
         missing = "opencode" if opencode is None else "ripgrep (rg)"
@@ -152,6 +156,8 @@ def _copy_checkout(to: Path) -> None:
 
 def _prepare(cache: Path) -> None:
     """A preparation of the embedded corpus as ASCII, in the form that the stand-in reads."""
+    import pyarrow.parquet as parquet
+
     data = cache / "preparations" / "one"
     data.mkdir(parents=True)
     texts = parquet.read_table(ROOT / "data" / "sample" / "shard_00000.parquet")["text"].to_pylist()

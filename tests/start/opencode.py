@@ -28,6 +28,8 @@ def main() -> None:
         print(os.environ.get("FAKE_VERSION", "1.18.33"))
         return
     if "probe" in sys.argv:
+        if "FAKE_PROBE_KILLED" in os.environ:
+            os.kill(os.getpid(), 9)
         if "FAKE_REFUSES" in os.environ:
             data = {"message": os.environ["FAKE_REFUSES"], "statusCode": 401, "isRetryable": False}
             say("error", error={"name": "APIError", "data": data})

@@ -229,6 +229,23 @@ def test_a_person_who_leaves_the_branch_leaves_no_process(bench: Start) -> None:
     assert gone(client) and bench.lab.processes() == {} and "campaign mar5" in out
 
 
+def test_a_stop_from_before_is_taken_back_and_one_from_now_on_is_heeded(bench: Start) -> None:
+    (bench.root / "STOP").touch()
+    os.utime(bench.root / "STOP", (1e9, 1e9))
+    assert bench.run("mar5", "--experiments", "1").code == 0
+    process = bench.begin("mar5")
+    assert process.stdout is not None and process.stdout.readline()
+    (bench.root / "STOP").touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "a person asked for the end" in out, out + err
+    assert len(rows(bench)) == 2
+
+
+def test_a_client_that_is_killed_while_the_model_is_asked(bench: Start) -> None:
+    answer = bench.run("mar5", "--experiments", "1", FAKE_PROBE_KILLED="1")
+    assert answer.code == 0, answer.out + answer.err
+
+
 def test_asked_to_stop_now_while_the_baseline_runs(bench: Start) -> None:
     train = bench.root / "train.py"
     train.write_text(train.read_text().replace("STEP = 0.0", "STEP = 2.0"))

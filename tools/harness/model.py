@@ -55,7 +55,8 @@ def ask(agent: Client, say: Callable[[str], None]) -> None:
     until = time.monotonic() + PATIENCE
     process = Client(agent.program, agent.root, environ, agent.model).turn("Reply with ok.", None, "probe")
     took = turn.follow(process, lambda event: None, lambda: time.monotonic() > until)
-    if took.error and (took.crashed or not took.retryable):
+    killed = process.returncode is not None and process.returncode < 0  # which says nothing about the model
+    if took.error and not killed and (took.crashed or not took.retryable):
         raise Refused(
             f"the model does not answer: {took.error}: if it is the key, {KEY.format(opencode=_opencode(agent))}; "
             "another model: --model"

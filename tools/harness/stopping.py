@@ -51,10 +51,10 @@ def ask(root: Path, now: bool) -> None:
         write_whole(root / FILE, "now\n" if now else "")
 
 
-def withdraw(root: Path) -> bool:
-    """Take STOP back; says whether there was one."""
+def withdraw(root: Path, before: float = float("inf")) -> bool:
+    """Take STOP back, if it was made `before` (unix time); says whether there was one."""
     path = root / FILE
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) or path.lstat().st_mtime > before:
         return False
     with contextlib.suppress(FileNotFoundError):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

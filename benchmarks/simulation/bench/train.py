@@ -96,8 +96,8 @@ def main():
         norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
         for name, gradient in gradients.items():
             momenta[name] = MOMENTUM * momenta[name] + gradient * min(1.0, CLIP / norm)
-            model.weights[name] -= LEARNING_RATE * rate(run.progress) * (
-                momenta[name] + WEIGHT_DECAY * model.weights[name]
+            model.weights[name] -= (
+                LEARNING_RATE * rate(run.progress) * (momenta[name] + WEIGHT_DECAY * model.weights[name])
             )
         if step % 50 == 1:
             run.log(step, loss)
