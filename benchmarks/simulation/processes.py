@@ -26,11 +26,11 @@ def marked(mark: str) -> dict[int, list[str]]:
 
 
 def clients(mark: str) -> list[int]:
-    """Those among them that carry out a turn of the model: `opencode run …`."""
+    """Those among them that carry out a turn of the model: `opencode run …`, but for start's question to it."""
     return [
         pid
         for pid, words in marked(mark).items()
-        if words and Path(words[0]).name == "opencode" and "run" in words[1:2]
+        if words and Path(words[0]).name == "opencode" and "run" in words[1:2] and "probe" not in words
     ]
 
 
