@@ -88,9 +88,7 @@ def finish(root: Path, orphaned: Callable[[], bool]) -> str:
         say(line)
 
     try:
-        asked = stopping.asked(root)
-        now = asked is not None and asked.now
-        done = wrapup.finish(root, dict(os.environ), now, tell, lambda line: (orphaned(), None)[1])
+        done = wrapup.finish(root, dict(os.environ), False, tell, lambda line: (orphaned(), None)[1])
     except (Refused, OSError) as refusal:
         return f"what is in hand stays open: {refusal}"
     return "" if done or not said else said[-1]
@@ -126,12 +124,12 @@ def checked_out(root: Path) -> str | None:
 
 def taken(root: Path) -> str:
     """Why the client that asks has no say in what goes on in this checkout; empty where it has."""
-    at_work = driver.at_work(root)
-    if not driver.is_ours(root, dict(os.environ)) and at_work is not None:
-        return f"scripts/start.sh is at work on the campaign {at_work.tag}, and this window leaves it alone"
-    if processes.STARTED_BY in os.environ and at_work is None:  # a client that outlived it
-        return "the scripts/start.sh that launched this client is gone"
-    return ""
+    at_work, launched_by = driver.at_work(root), os.environ.get(processes.STARTED_BY)
+    if at_work is None:  # a client may outlive the start that launched it
+        return "the scripts/start.sh that launched this client is gone" if launched_by else ""
+    if launched_by == str(at_work.pid):
+        return ""
+    return f"scripts/start.sh is at work on the campaign {at_work.tag}, and this window leaves it alone"
 
 
 if __name__ == "__main__":

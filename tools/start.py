@@ -216,7 +216,7 @@ def come_to_rest(root: Path, tag: str, environ: Mapping[str, str], signals: Sign
         signals.again()
         if back := git_branch.come_back(root, tag):
             say(back)
-        if not wrapup.at_once(root) and situation(root).state.name == "running":
+        if not stopping.at_once(root) and situation(root).state.name == "running":
             say("the run in hand is finished and logged first; Ctrl-C leaves it for the next start")
         wrapup.finish(root, environ, False, lambda line: emit(f"  {line}"), screen.live)
         return

@@ -162,8 +162,7 @@ def after_turn(
     """
     before = _load(root, tag)
     _wait_out(root, tag, before.errors + 1 if before else 1, report, say, enough)
-    asked = stopping.asked(root)
-    at_once = asked is not None and asked.now
+    at_once = stopping.at_once(root)
     try:
         with campaign.lock(root):
             back = git_branch.come_back(root, tag)
@@ -176,7 +175,7 @@ def after_turn(
     except Refused as refusal:  # the model may be able to mend it: status says the same
         back, before = "", before or Counts()
         counts = count(before, report, before.runs, before.decisions)
-        facts = Facts(counts, report.stuck, stopping.ASKED if asked else "", at_once)
+        facts = Facts(counts, report.stuck, stopping.ASKED if stopping.asked(root) else "", at_once)
         worded = decide(facts)
         if worded.kind == "prompt":
             worded = Action("prompt", f"Go on. tools/status.py has something to say: {refusal} {NOBODY}")
@@ -229,8 +228,7 @@ def _wait_out(
     """Wait while the model could do nothing: the endpoint is away, a run is in progress, the disk is full."""
 
     def cut_short() -> bool:
-        asked = stopping.asked(root)
-        return enough() or (asked is not None and asked.now)
+        return enough() or stopping.at_once(root)
 
     if report.error:
         pause = back_off(errors)

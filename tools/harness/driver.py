@@ -34,12 +34,6 @@ def at_work(root: Path) -> Driver | None:
     return _read(root) if record.is_locked(root / "runs" / LOCK) else None
 
 
-def is_ours(root: Path, environ: dict[str, str]) -> bool:
-    """Whether no start is at work, or the one that launched the process with this environment."""
-    driver = at_work(root)
-    return driver is None or environ.get(STARTED_BY) == str(driver.pid)
-
-
 @contextlib.contextmanager
 def the_only_one(root: Path, tag: str) -> Iterator[None]:
     """Keep a second start out, and end the clients of one that was killed. Raises Refused."""

@@ -71,7 +71,7 @@ def baseline(root: Path, environ: Mapping[str, str]) -> int:
     """
     experiment, screen = str(root / "scripts" / "run_experiment.sh"), Screen()
     while (now := situation(root)).incumbent is None:
-        if wrapup.at_once(root):
+        if stopping.at_once(root):
             raise Ended("a person asked for it")
         if now.stop and now.state.next.startswith(state.END):
             raise Refused(f"research cannot begin: {now.stop}")
@@ -113,14 +113,14 @@ class Ending:
 
     def due(self) -> str:
         """The reason, once nothing is in hand that would have to be finished first; empty until then."""
-        asked = stopping.asked(self.root)
-        if asked is not None and asked.now:
+        asked = stopping.asked(self.root) is not None
+        if stopping.at_once(self.root):
             self.reason = stopping.ASKED
             return self.reason
         at, moved = time.monotonic(), self.watch.position != self.position
         if moved or not self.reason or self.watch.running:
             self.stirred = at
-        if moved or asked is not None or at - self.looked > LOOK_SECONDS:
+        if moved or asked or at - self.looked > LOOK_SECONDS:
             self.position, self.looked = self.watch.position, at
             try:
                 self.reason = situation(self.root).stop or ""

@@ -44,6 +44,12 @@ def asked(root: Path) -> Request | None:
     return Request(re.search(r"\bnow\b", words) is not None)
 
 
+def at_once(root: Path) -> bool:
+    """Whether STOP asks for an end without delay."""
+    request = asked(root)
+    return request is not None and request.now
+
+
 def ask(root: Path, now: bool) -> None:
     """Ask for the end; one that was asked for `now` stays so."""
     before = asked(root)

@@ -49,7 +49,7 @@ def finish(root: Path, environ: Mapping[str, str], now: bool, say: Say, live: Sa
     """
     experiment, log = str(root / "scripts" / "run_experiment.sh"), str(root / "tools" / "log_result.py")
     while True:
-        now = now or at_once(root)
+        now = now or stopping.at_once(root)
         at = situation(root)
         name, newest = at.state.name, at.newest
         if name in ("new", "clean", "edited") or newest is None:
@@ -77,12 +77,6 @@ def finish(root: Path, environ: Mapping[str, str], now: bool, say: Say, live: Sa
             return False
 
 
-def at_once(root: Path) -> bool:
-    """Whether STOP asks for an end without delay."""
-    asked = stopping.asked(root)
-    return asked is not None and asked.now
-
-
 def interrupt(root: Path, tag: str) -> Run | None:
     """End the campaign's run in progress at once, so that another runner can go on with it. Returns it, or None.
 
@@ -101,7 +95,7 @@ def interrupt(root: Path, tag: str) -> Run | None:
 def wait(last: Run, live: Say) -> None:
     """Until the run is over, its runner is gone, or STOP says `now`."""
     root = last.path.parents[2]
-    while record.is_locked(last.path / "run.lock") and not at_once(root):
+    while record.is_locked(last.path / "run.lock") and not stopping.at_once(root):
         live(f"run {last.name}: {attend.progress(last.path)}")
         time.sleep(LOOK)
     live("")
