@@ -18,8 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Refused, client
-from harness.demo import NO_PACKAGES
+from harness import Refused, client, demo
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = Path(__file__).with_name("bench")
@@ -90,9 +89,7 @@ def build(place: Place) -> None:
     programs.mkdir(parents=True)
     (programs / "opencode").symlink_to(place.opencode.resolve())
     (programs / "rg").symlink_to(place.ripgrep.resolve())
-    for folder in (place.folder / "home" / ".config" / "opencode", place.repo / ".opencode"):
-        (folder / "node_modules").mkdir(parents=True)
-        (folder / "package-lock.json").write_text(json.dumps(NO_PACKAGES))
+    demo.fetch_nothing(place.folder / "home", place.repo)
     _prepare(place.folder / "cache")
 
 
@@ -120,10 +117,7 @@ def environment(place: Place, address: str, window: int) -> dict[str, str]:
         "AUTORESEARCH_PYTHON": sys.executable,
         "AUTORESEARCH_BUDGET": BUDGET,
         "OPENCODE_CONFIG_CONTENT": json.dumps(config),
-        "OPENCODE_DISABLE_AUTOUPDATE": "1",
-        "OPENCODE_DISABLE_MODELS_FETCH": "1",
-        "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
-        "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+        **demo.QUIET,
         "OPENBLAS_NUM_THREADS": "1",  # more of them wait for each other at the stand-in's sizes
     }
 

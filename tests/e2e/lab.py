@@ -55,10 +55,7 @@ class Lab:
             "AUTORESEARCH_PYTHON": sys.executable,
             "AUTORESEARCH_BUDGET": BUDGET,
             "AUTORESEARCH_WAIT": PATIENCE,
-            "OPENCODE_DISABLE_AUTOUPDATE": "1",
-            "OPENCODE_DISABLE_MODELS_FETCH": "1",
-            "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
-            "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+            **demo.QUIET,
         }
 
     def build(self, edit: Callable[[str], str]) -> None:
@@ -72,9 +69,7 @@ class Lab:
             if (ROOT / name).exists():
                 (self.repo / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.repo / name, follow_symlinks=False)
-        for folder in (self.folder / "home" / ".config" / "opencode", self.repo / ".opencode"):  # nothing to fetch
-            (folder / "node_modules").mkdir(parents=True)
-            (folder / "package-lock.json").write_text(json.dumps(demo.NO_PACKAGES))
+        demo.fetch_nothing(self.folder / "home", self.repo)
         train = self.repo / "train.py"
         train.write_text(edit(train.read_text(encoding="utf-8")), encoding="utf-8")
         self.git("init", "--quiet", "--initial-branch", "main")

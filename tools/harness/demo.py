@@ -33,6 +33,14 @@ SERVER = Path("tools", "researcher", "server.py")
 # for done. Our plugin imports nothing.
 NO_PACKAGES = {"lockfileVersion": 3, "packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
 
+# For a client that is to look at nothing but the checkout and the configuration it is given.
+QUIET = {
+    "OPENCODE_DISABLE_AUTOUPDATE": "1",
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+    "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -85,9 +93,7 @@ def build(place: Place) -> dict[str, str]:
         message = "demo: two constants set back, so that there is something to find\n"
         git.run("commit", "--quiet", "--no-gpg-sign", "-a", "-F", "-", data=message.encode(), env=git.identity())
     home = place.folder / "home"
-    for folder in (home / ".config" / "opencode", place.clone / ".opencode"):
-        (folder / "node_modules").mkdir(parents=True, exist_ok=True)
-        write_json(folder / "package-lock.json", NO_PACKAGES)
+    fetch_nothing(home, place.clone)
     shared = preparation.cache() / "preparations"
     shared.mkdir(parents=True, exist_ok=True)
     cache = place.folder / "cache"
@@ -96,6 +102,13 @@ def build(place: Place) -> dict[str, str]:
     link.unlink(missing_ok=True)
     link.symlink_to(shared.resolve())
     return before
+
+
+def fetch_nothing(home: Path, checkout: Path) -> None:
+    """Let opencode take its package for plugins for installed, in a HOME and a checkout of our own."""
+    for folder in (home / ".config" / "opencode", checkout / ".opencode"):
+        (folder / "node_modules").mkdir(parents=True, exist_ok=True)
+        write_json(folder / "package-lock.json", NO_PACKAGES)
 
 
 def set_back(text: str, values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -120,10 +133,7 @@ def environment(place: Place, budget: str) -> dict[str, str]:
         "AUTORESEARCH_CACHE": str(place.folder / "cache"),
         "AUTORESEARCH_BUDGET": budget,
         "AUTORESEARCH_PYTHON": str(place.root / ".venv" / "bin" / "python"),
-        "OPENCODE_DISABLE_AUTOUPDATE": "1",
-        "OPENCODE_DISABLE_MODELS_FETCH": "1",
-        "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
-        "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+        **QUIET,
     }
 
 
