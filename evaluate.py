@@ -3,18 +3,20 @@ The score of a run: bits per byte of validation text, computed by a process that
 
     python evaluate.py RUN_DIR     # RUN_DIR/work holds the weights, RUN_DIR/train.py (or the one here) the model
 
-Two processes. The *scorer* holds the validation tokens. The *model host* imports train.py, rebuilds the model
-from its saved weights, and turns token ids into logits. All that passes between them is ids one way and
-logits back, through shared memory; targets, byte lengths and the loss stay with the scorer. So a model cannot
-report its own loss, and it cannot pick its own batches.
+The *scorer* holds the validation tokens. A *model host* imports train.py, rebuilds the model from its saved
+weights, and turns token ids into logits. All that passes between them is ids one way and logits back, through
+shared memory; targets, byte lengths and the loss stay with the scorer. So a model cannot report its own loss,
+and it cannot pick its own batches.
 
     val_bpb = sum of -log2 p(target) / sum of bytes(target)      over the scored tokens, BOS left out of both
 
 Bits per byte do not depend on the vocabulary. Lower is better.
 
-What one position predicts must not depend on what comes after it: since the inputs, shifted by one, are the
-targets, a model that looks ahead would read the answers. The scorer replaces the end of rows and checks that
-earlier logits stay as they were.
+The inputs, shifted by one, are the targets. So there is one question on which everything hangs: does what a
+position predicts depend on anything but the tokens up to it? A second host, in a process that has seen nothing
+of the first one's batches, answers for it: it is given some of the same rows in another order and company, their
+ends replaced by other text, and must predict the same up to there. A model that looks ahead, that mixes the
+rows of a batch, or that learns while it is scored, cannot.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -41,12 +44,12 @@ import numpy as np
 import torch
 
 from corpus import DataError, Tokenizer, first_line, write_whole
-from feeder import Channel, shared_file
+from feeder import MODEL_FILES, Channel, ProtocolError, plain_sha256, shared_file
 from prepare import evaluation_rows, load_meta, pick_device, settle_numerics
 
 ROWS = 16  # a batch; fixed, so that no model is scored on batches of its own choosing
-REPLY_SECONDS = 600.0  # for one batch; a model that takes longer is stuck
-CAUSAL_TOLERANCE = 1e-3  # of a logit, nats: as much as a peek could be worth without being seen
+START_SECONDS = 600.0  # for a host to import, build and load; it may be compiling
+SPARE_SECONDS = 120.0  # beside ten times the expected time for all batches of a host
 
 
 class Refused(Exception):
@@ -54,7 +57,7 @@ class Refused(Exception):
 
 
 class HostKilled(Exception):
-    """The model host was killed from outside (memory, a person), which says nothing about the model."""
+    """A model host was killed from outside (memory, a person), which says nothing about the model."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"the model's process was killed from outside by {signal.Signals(number).name}")
@@ -62,7 +65,7 @@ class HostKilled(Exception):
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Scorer
+# The score
 
 
 @dataclass(frozen=True)
@@ -76,59 +79,154 @@ class Score:
         return self.nats / (math.log(2) * self.bytes)
 
 
-def score_rows(host: ModelHost, rows: np.ndarray, token_bytes: np.ndarray) -> Score:
-    """Scores rows, uint16 [N, T + 1]. Tokens of no bytes (BOS) count neither as loss nor as text."""
-    nats, size, tokens = 0.0, 0, 0
-    lengths = torch.from_numpy(token_bytes).to(host.device)
-    for start in range(0, len(rows), ROWS):
-        batch = torch.from_numpy(rows[start : start + ROWS].astype(np.int64))
-        logits = host.logits(batch[:, :-1])
-        targets = batch[:, 1:].to(host.device)
-        loss = cross_entropy(logits, targets)
-        scored = lengths[targets] > 0
-        nats += float(loss[scored].double().sum())
-        size += int(lengths[targets].sum())
-        tokens += int(scored.sum())
-    return Score(nats, size, tokens)
+def losses_of(host: ModelHost, inputs: np.ndarray, targets: np.ndarray) -> torch.Tensor:
+    """The loss of every target, nats, fp32 [N, T], for inputs and targets uint16 [N, T]. Raises Refused."""
+    losses = torch.empty(inputs.shape, device=host.device)
+    for start in range(0, len(inputs), ROWS):
+        batch = np.arange(start, start + ROWS) % len(inputs)  # the last one filled up: all are of one shape
+        ids, wanted = (torch.from_numpy(rows[batch].astype(np.int64)) for rows in (inputs, targets))
+        logits = host.logits(ids)
+        for i, target in enumerate(wanted[: len(inputs) - start].to(host.device)):
+            # The host could still write to what it shares: the loss is made from a copy that it cannot reach.
+            losses[start + i] = cross_entropy(logits[i].clone(), target)
+    if not torch.isfinite(losses).all():
+        raise Refused("logits are not finite")
+    return losses.cpu()
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """-log softmax(logits)[target], nats, fp32 [B, T]: normalized here, whatever the model calls its output."""
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-    return loss.view_as(targets)
+    """-log softmax(logits)[target], nats [T], of logits [T, vocab]: normalized here, whatever the model did."""
+    return logits.logsumexp(-1) - logits.gather(-1, targets[:, None])[:, 0]
 
 
-def probe_positions(T: int) -> list[int]:
-    """Where rows are cut to look for a peek ahead: the end of the row, and both sides of every power of two
-    and of its multiples by three, since that is where attention windows, convolutions and blocks have edges."""
+def add_up(losses: torch.Tensor, targets: np.ndarray, token_bytes: np.ndarray) -> Score:
+    """Tokens of no bytes (BOS) count neither as loss nor as text."""
+    sizes = torch.from_numpy(token_bytes[targets].astype(np.int64))
+    return Score(float(losses[sizes > 0].double().sum()), int(sizes.sum()), int((sizes > 0).sum()))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The audit
+#
+# A probe takes a scored row and a cut: the input tokens from the cut on are replaced by those of another row.
+# The losses of the row's own targets before the cut must not move. A model that peeks one token ahead at
+# position cut - 1 is caught by this cut alone, so what a probe tests is that one position, and a leak on a
+# share f of the positions escapes n probes with probability (1 - f)^n. Three kinds of cuts:
+#
+#   edges      both sides of every power of two and of three times it, and the end of the row: where windows,
+#              blocks and convolutions have their edges
+#   best       at positions drawn from the best predicted tenth of all. A leak that is worth having puts its
+#              positions there: 1 % of all is then a tenth of these, and 0.9^72 < 0.001
+#   anywhere   at positions drawn from all: 0.99^688 < 0.001, however little the leak is worth. Where that would
+#              cost more than a quarter of the scoring (a small evaluation), as many as fit
+#
+# And some rows are sent whole, to see what order and company alone do: nothing, for almost every model, to the
+# last digit, since each row keeps the place in its batch that it was scored in. Experts that gather their
+# tokens into matrices of changing size round differently; they are allowed for. The dice are the system's: no
+# model can have been trained to expect them.
+
+BEST_SHARE, BEST = 0.1, 72
+ANYWHERE = 688
+WHOLE = 16
+TOLERANCE = 1e-4  # nats that a loss may move by
+ROUNDING_MOST = 0.05  # the same for a model whose arithmetic depends on the company of a row
+UNSTABLE_MOST = 0.01  # share of positions that may move by more (an expert's router that sits on the fence)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Rows to send to the second host. Shapes: row, cut [n]; inputs uint16 [n, T], the row's own up to the cut."""
+
+    row: np.ndarray
+    cut: np.ndarray
+    inputs: np.ndarray
+
+
+def edge_positions(T: int) -> list[int]:
     edges = {T - 1, *(factor << shift for factor in (1, 3) for shift in range(T.bit_length()))}
     return sorted({p for edge in edges for p in (edge - 1, edge, edge + 1) if 1 <= p < T})
 
 
-def check_causality(host: ModelHost, rows: np.ndarray, vocab_size: int) -> None:
-    """For each position p: other tokens from p on must leave the logits before p as they were.
+def draw_probes(rows: np.ndarray, losses: np.ndarray, thorough: bool, dice: random.Random) -> Probes:
+    """Probes for scored rows uint16 [N, T + 1] with losses fp32 [N, T]: whole batches, in random order."""
+    N, T = losses.shape
+    # The target of position p is the input of p + 1; the last one's is no input, so nobody can peek at it.
+    inside = losses[:, :-1].ravel()
+    count = max(1, int(BEST_SHARE * inside.size))
+    best = np.argpartition(inside, count - 1)[:count]
+    # A row, or -1 for any, and a cut.
+    pairs = [(-1, cut) for cut in edge_positions(T)] + [(-1, T)] * WHOLE
+    pairs += [(int(i) // (T - 1), int(i) % (T - 1) + 1) for i in dice.choices(best, k=BEST)]
+    anywhere = ANYWHERE if thorough else min(ANYWHERE, max(0, N // 4 - len(pairs)))
+    pairs += [(-1, dice.randrange(1, T)) for _ in range(anywhere)]
+    return lay_out(rows, pairs, dice)
 
-    The same ids give the same digits on all the kernels that are usual here. Where they do not (atomic additions,
-    say), what two passes over the same ids differ by is allowed for."""
-    T = rows.shape[1] - 1
-    tolerance = 0.0
-    dice = random.SystemRandom()  # drawn now, so that no model can have been trained to expect it
-    positions = probe_positions(T)
-    for start in range(0, len(positions), ROWS):
-        cuts = positions[start : start + ROWS]
-        original = torch.from_numpy(np.stack([dice.choice(rows)[:-1] for _ in cuts]).astype(np.int64))
-        altered = original.clone()
-        for row, cut in zip(altered, cuts, strict=True):
-            row[cut:] = torch.tensor([dice.randrange(vocab_size) for _ in range(T - cut)])
-        before = host.logits(original).clone()  # the next call overwrites the shared logits
-        if not tolerance:
-            rounding = float((host.logits(original) - before).abs().max())
-            tolerance = max(CAUSAL_TOLERANCE, 4 * rounding)
-        after = host.logits(altered)
-        for i, cut in enumerate(cuts):
-            change = float((after[i, :cut] - before[i, :cut]).abs().max())
-            if not change <= tolerance:
-                raise Refused(f"not causal: changing tokens from {cut} on moves earlier logits by {change:.3g}")
+
+def lay_out(rows: np.ndarray, pairs: list[tuple[int, int]], dice: random.Random) -> Probes:
+    """Each row into the place of a batch that it was scored in, and other ends behind the cuts. Rows that are not
+    given go where there is room, and what is left of the last batch is filled with cuts drawn anywhere."""
+    N, T = len(rows), rows.shape[1] - 1
+    places: list[list[tuple[int, int]]] = [[] for _ in range(min(ROWS, N))]
+    for row, cut in sorted(pairs, reverse=True):  # those with a row first
+        place = row % ROWS if row >= 0 else min(range(len(places)), key=lambda place: len(places[place]))
+        places[place].append((row if row >= 0 else dice.randrange(place, N, ROWS), cut))
+    deepest = max(map(len, places))
+    for place, chosen in enumerate(places):
+        chosen += [(dice.randrange(place, N, ROWS), dice.randrange(1, T)) for _ in range(deepest - len(chosen))]
+        dice.shuffle(chosen)
+    order = np.array([chosen[batch] for batch in range(deepest) for chosen in places])
+    probed, cuts = order[:, 0], order[:, 1]
+    inputs = rows[probed, :-1].copy()
+    for i, cut in enumerate(cuts):
+        for _ in range(20):  # another row may happen to go on with the same token, which would test nothing
+            other = dice.randrange(N)
+            inputs[i, cut:] = rows[other, cut:-1]
+            if cut == T or inputs[i, cut] != rows[probed[i], cut]:
+                break
+    return Probes(probed, cuts, inputs)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How far losses moved, nats. `rounding`: what was allowed for, as seen on the rows that were sent whole."""
+
+    probes: int
+    rounding: float
+    moved: int  # probes whose position before the cut moved by more
+
+
+def audit(host: ModelHost, rows: np.ndarray, losses: torch.Tensor, thorough: bool = False) -> Audit:
+    """Holds what the first host predicted for the scored rows against a second one. Raises Refused."""
+    before = losses.numpy()
+    probes = draw_probes(rows, before, thorough, random.SystemRandom())
+    after = losses_of(host, probes.inputs, rows[probes.row, 1:]).numpy()
+    change = after - before[probes.row]  # positive: the second host, which lacks the ends, did worse
+    change[np.arange(change.shape[1]) >= probes.cut[:, None]] = 0.0
+    return judge(change, probes.cut)
+
+
+def judge(change: np.ndarray, cut: np.ndarray) -> Audit:
+    """Whether losses that moved by `change`, nats [n, T], zero from `cut` [n] on, are a causal model's."""
+    whole = np.abs(change[cut == change.shape[1]])
+    rounding = max(TOLERANCE, min(ROUNDING_MOST, 4 * float(np.quantile(whole, 0.99))))
+    unstable = float((whole > rounding).mean())
+    if unstable > UNSTABLE_MOST:
+        raise Refused(
+            f"not the same twice: whole rows change by up to {whole.max():.3g} nats a token in another process, "
+            "order and company. A row must not depend on other rows, on earlier batches or on chance"
+        )
+    probed = np.flatnonzero(cut < change.shape[1])
+    at_cut = change[probed, cut[probed] - 1]
+    moved = int((np.abs(at_cut) > rounding).sum())
+    expected = len(probed) * unstable
+    if (not unstable and np.abs(change).max() > rounding) or moved > expected + 4 * math.sqrt(expected) + 2:
+        i, p = divmod(int(np.abs(change).argmax()), change.shape[1])
+        worst = abs(change[i, p])
+        raise Refused(f"not causal: other tokens from {cut[i]} on move the loss at {p} by {worst:.3g} nats")
+    # What stays below that everywhere may still add up.
+    if at_cut.mean() > TOLERANCE / 10 + 5 * at_cut.std() / math.sqrt(len(at_cut)):
+        raise Refused(f"not causal: without the tokens after it, a target costs {at_cut.mean():.3g} nats more")
+    return Audit(len(cut), rounding, moved)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -136,17 +234,20 @@ def check_causality(host: ModelHost, rows: np.ndarray, vocab_size: int) -> None:
 
 
 class ModelHost:
-    """The process that runs the model. Use as a context manager; `logits` is its only service."""
+    """A process that runs the model. Use as a context manager; `logits` is its only service.
 
-    def __init__(self, run_dir: Path, sequence_length: int, vocab_size: int) -> None:
-        self.shape = (ROWS, sequence_length, vocab_size)
-        self.log = run_dir / "work" / "host.log"
+    `box` is what its command begins with (a sandbox); `seconds` may pass in all while logits are awaited."""
+
+    def __init__(self, run_dir: Path, shape: tuple[int, int, int], box: Sequence[str], seconds: float) -> None:
+        self.shape, self.boxed = shape, bool(box)
+        self.allowed = self.seconds = seconds
+        self.log = run_dir / "host.log"
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         # What the model's code prints goes to a file of its own: it cannot pass for the scorer's words.
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, __file__, str(run_dir), "--host", str(theirs.fileno())],
+                [*box, sys.executable, __file__, str(run_dir), "--host", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         theirs.close()
@@ -155,26 +256,35 @@ class ModelHost:
         self.device = self.buffer.device  # where the loss is computed
         self.channel.send({"shape": self.shape}, ids_file)
         self.channel.send(message, buffer_file)
-        self.parameters = int(self._reply()["parameters"])
+        self.parameters = 0
+
+    def wait_until_ready(self) -> None:
+        """Until the model is built and loaded. Raises Refused."""
+        parameters = self._reply(START_SECONDS, f"is not built after {START_SECONDS:.0f} s").get("parameters")
+        self.parameters = parameters if isinstance(parameters, int) else 0
 
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
         """ids int64 [B, T], B at most ROWS → logits fp32 [B, T, vocab], valid until the next call."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()  # the host will overwrite the last logits: nobody may still read them
         self.ids[: len(ids)].copy_(ids)
+        began = time.monotonic()
         self.channel.send({"rows": len(ids)})
-        self._reply()
-        logits = self.buffer[: len(ids)]
-        if not torch.isfinite(logits).all():
-            raise Refused("logits are not finite")
-        return logits
+        self._reply(self.seconds, f"took over {self.allowed:.0f} s, ten times what its training suggests")
+        self.seconds -= time.monotonic() - began
+        return self.buffer[: len(ids)]
 
-    def _reply(self) -> dict[str, Any]:
-        if not self.channel.waiting(REPLY_SECONDS):
-            raise Refused(f"the model gave no answer within {REPLY_SECONDS:.0f} s")
-        reply, _ = self.channel.receive()
+    def _reply(self, seconds: float, late: str) -> dict[str, Any]:
+        if not self.channel.waiting(max(0.0, seconds)):
+            raise Refused(f"the model {late}")
+        try:
+            reply, _ = self.channel.receive()
+        except ProtocolError as error:
+            raise Refused(f"the model's process spoke to the scorer by itself: {error}") from None
         if reply is None:
             code = self.process.wait()
+            if self.boxed and code > 128:  # the sandbox's word for it
+                code = 128 - code
             if code in (-signal.SIGKILL, -signal.SIGTERM):
                 raise HostKilled(-code)
             lines = self.log.read_text(errors="replace").strip().splitlines()
@@ -242,17 +352,23 @@ def serve_model(run_dir: Path, channel: Channel) -> None:
         while (request := channel.receive()[0]) is not None:
             rows = request["rows"]
             with torch.inference_mode():
-                logits = model(ids[:rows].to(device))
-                if not isinstance(logits, torch.Tensor) or logits.shape != (rows, *shape[1:]):
-                    got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-                    raise Refused(f"the model must return logits [B, T, vocab] {(rows, *shape[1:])}, not {got}")
-                buffer[:rows].copy_(logits)
+                buffer[:rows].copy_(checked(model(ids[:rows].to(device)), (rows, *shape[1:])))
             if device.type == "cuda":
                 torch.cuda.synchronize()
             channel.send({})
     except Exception as error:
         with contextlib.suppress(OSError):
             channel.send({"error": first_line(error) if isinstance(error, Refused) else describe_error(error)})
+
+
+def checked(logits: object, shape: tuple[int, ...]) -> torch.Tensor:
+    """`logits` if they are what a model must return. Raises Refused."""
+    if not isinstance(logits, torch.Tensor):
+        raise Refused(f"the model must return logits [B, T, vocab] {shape}, not {type(logits).__name__}")
+    if tuple(logits.shape) != shape or not logits.is_floating_point():
+        got = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
+        raise Refused(f"the model must return logits [B, T, vocab], floating-point {shape}, not {got}")
+    return logits
 
 
 def describe_error(error: Exception) -> str:
@@ -293,48 +409,78 @@ def import_file(path: Path) -> ModuleType:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Summary
+# The evaluation of a run
 
 
-def summary(run_dir: Path, score: Score, parameters: int) -> dict[str, Any]:
+def check_finish(run_dir: Path, fed: dict[str, Any]) -> None:
+    """Whether training ended when its stream did, and the model is the one it ended with. Raises Refused."""
+    if fed["overtime"] > fed["overtime_allowed"]:
+        raise Refused(
+            f"training went on for {fed['overtime']:.1f} s after its last batch, {fed['overtime_allowed']:.1f} "
+            "are allowed: what takes long belongs before the end, where run.progress counts it"
+        )
+    for name in MODEL_FILES:
+        if plain_sha256(run_dir / "work" / name) != fed["model_sha256"].get(name):
+            raise Refused(f"work/{name} is not what it was when the clock stopped: run.finish alone writes it")
+
+
+def said_by_training(run_dir: Path) -> dict[str, float]:
+    """The numbers that train.py gave to run.finish. They go into the summary, and decide nothing."""
+    said = json.loads((run_dir / "work" / "model.json").read_text())
+    return {key: float(value) for key, value in said.items() if isinstance(value, (int, float))}
+
+
+def summary(run_dir: Path, fed: dict[str, Any], score: Score, parameters: int, sandbox: str) -> dict[str, str]:
     """What a run comes to. Time, tokens and steps are the feeder's counts, the score is the scorer's; memory,
     FLOPs a token and depth are what train.py said."""
-    fed = json.loads((run_dir / "feed.json").read_text())
-    said = json.loads((run_dir / "work" / "model.json").read_text())
+    said = said_by_training(run_dir)
     peak = pick_device().peak_flops
-    flops = float(said.get("flops_per_token", 0)) * fed["tokens"]
+    flops = said.get("flops_per_token", 0.0) * fed["tokens"]
     mfu = 100 * flops / (fed["seconds"] * peak) if peak and fed["seconds"] > 0 else 0.0
     return {
         "val_bpb": f"{score.bpb:.6f}",
         "training_seconds": f"{fed['seconds']:.1f}",
         "total_seconds": f"{time.time() - float(os.environ['AUTORESEARCH_STARTED']):.1f}",
-        "peak_vram_mb": f"{said['peak_memory_mb']:.1f}",
+        "peak_vram_mb": f"{said.get('peak_memory_mb', 0.0):.1f}",
         "mfu_percent": f"{mfu:.2f}",
         "total_tokens_M": f"{fed['tokens'] / 1e6:.3f}",
         "num_steps": str(fed["steps"]),
         "num_params_M": f"{parameters / 1e6:.2f}",
-        "depth": str(said.get("depth", 0)),
+        "depth": f"{said.get('depth', 0.0):.0f}",
         "seed": str(fed["seed"]),
         "budget": fed["budget"],
         "epochs": f"{fed['epochs']:.2f}",
         "cropped_percent": f"{100 * fed['cropped_share']:.1f}",
+        "sandbox": sandbox,
     }
 
 
-def evaluate(run_dir: Path) -> None:
+def evaluate(run_dir: Path, box: Sequence[str] = (), thorough: bool = False) -> None:
+    """Scores the run and writes score.json and summary.json. Raises Refused, HostKilled, DataError."""
     started = time.monotonic()
     meta = load_meta()
-    token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()
-    rows = evaluation_rows(meta)
+    fed = json.loads((run_dir / "feed.json").read_text())
+    check_finish(run_dir, fed)
     settle_numerics(seed=0)
-    with ModelHost(run_dir, meta["sequence_length"], meta["vocab_size"]) as host:
-        check_causality(host, rows, meta["vocab_size"])
-        score = score_rows(host, rows, token_bytes)
+    shape = (ROWS, meta["sequence_length"], meta["vocab_size"])
+    # Scoring a token costs about a third of training on it; how quick the training was, the feeder counted.
+    seconds = SPARE_SECONDS + 10 * meta["eval_tokens"] * fed["seconds"] / max(1, fed["tokens"])
+    # Both start at once: to import and build is work for one core each.
+    with ModelHost(run_dir, shape, box, seconds) as first, ModelHost(run_dir, shape, box, seconds) as second:
+        token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()
+        rows = evaluation_rows(meta)
+        first.wait_until_ready()
+        losses = losses_of(first, rows[:, :-1], rows[:, 1:])
+        score = add_up(losses, rows[:, 1:], token_bytes)
+        scored = time.monotonic()
+        second.wait_until_ready()
+        audited = audit(second, rows, losses, thorough)
     result = {
         "val_bpb": score.bpb, "nats": score.nats, "bytes": score.bytes, "tokens": score.tokens, "causal": True,
-        "parameters": host.parameters, "seconds": time.monotonic() - started,
+        "parameters": first.parameters, "audit": asdict(audited), "audit_seconds": time.monotonic() - scored,
+        "seconds": time.monotonic() - started,
     }  # fmt: skip
-    lines = summary(run_dir, score, host.parameters)
+    lines = summary(run_dir, fed, score, first.parameters, "bubblewrap" if box else "none")
     write_whole(run_dir / "summary.json", json.dumps(lines, indent=1))
     write_whole(run_dir / "score.json", json.dumps(result, indent=1))
     print("---")
@@ -351,7 +497,9 @@ def refuse(run_dir: Path, reason: str) -> NoReturn:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Score the weights of a run. train.py and the runner call it.")
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--host", type=int, help=argparse.SUPPRESS)  # be the model host, on this descriptor
+    parser.add_argument("--thorough", action="store_true", help=f"audit {ANYWHERE} positions drawn from all")
+    parser.add_argument("--box", type=json.loads, default=[], help=argparse.SUPPRESS)  # a host's command begins so
+    parser.add_argument("--host", type=int, help=argparse.SUPPRESS)  # be a model host, on this descriptor
     options = parser.parse_args()
     run_dir = options.run_dir.resolve()
     for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
@@ -364,7 +512,7 @@ def main() -> None:
             print(f"evaluate: {run_dir / name} is missing: the run did not reach run.finish", file=sys.stderr)
             raise SystemExit(2)
     try:
-        evaluate(run_dir)
+        evaluate(run_dir, options.box, options.thorough)
     except Refused as error:
         refuse(run_dir, str(error))
     except HostKilled as error:

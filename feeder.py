@@ -3,24 +3,29 @@ The rows a model trains on, and the clock that says for how long.
 
 The feeder is a process of its own. It packs documents into rows, hands them to the trainer through shared
 memory, counts them, and ends the stream when the budget is spent. It imports numpy alone, runs none of the
-code under test, and keeps the only clock that counts.
+code under test, and keeps the only clock that counts. Whatever the trainer says to it is taken for what an
+opponent might say: it is checked, and nothing else of the trainer is believed.
 
-The file reads in the order of that sentence: budget, token files, packing, the ring, the feeder.
+The file reads in the order of that sentence: budget, token files, packing, the clock, the ring, the feeder.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import mmap
+import os
 import random
 import select
 import socket
+import stat
 import tempfile
 import time
 from bisect import bisect_right, insort
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -147,75 +152,117 @@ class Packer:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# The feeder: rows through shared memory, and the clock
-#
-# Trainer and feeder share a socket and, for each call of run.batches, a ring of slots in memory. A slot holds
-# one microbatch. A slot goes back to the feeder only when the trainer says that its copy has been made, so a
-# fast feeder can never overwrite rows that the device is still reading.
+# The clock
 
 
-class Channel:
-    """JSON objects, one a line, over a stream socket; a file descriptor can ride along."""
+def tree(pid: int) -> Iterator[int]:
+    """Process `pid` and every living one below it, parents first."""
+    import psutil
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.buffer = b""
+    yield pid
+    with contextlib.suppress(psutil.Error, OSError):
+        tasks = Path(f"/proc/{pid}/task")
+        if tasks.is_dir():  # Linux lists a thread's children: much cheaper than going through all processes
+            below = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+        else:
+            below = [child.pid for child in psutil.Process(pid).children()]
+        for child in below:
+            yield from tree(child)
 
-    def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next receive says that it is gone
-            if descriptor is None:
-                self.socket.sendall(data)
-            else:
-                socket.send_fds(self.socket, [data], [descriptor])
 
-    def receive(self) -> tuple[dict[str, Any] | None, int | None]:
-        """The next message and the descriptor that came with it; (None, None) when the other side is gone."""
-        descriptor = None
-        while b"\n" not in self.buffer:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, 1)
-            except OSError:
-                return None, None
-            if not data:
-                return None, None
-            self.buffer += data
-            descriptor = descriptors[0] if descriptors else descriptor
-        line, self.buffer = self.buffer.split(b"\n", 1)
-        return json.loads(line), descriptor
+def cpu_seconds(pid: int) -> float:
+    """Of a process, with the children that it waited for; 0 when it is gone."""
+    import psutil
 
-    def waiting(self, timeout: float | None) -> bool:
-        return b"\n" in self.buffer or bool(select.select([self.socket], [], [], timeout)[0])
+    with contextlib.suppress(psutil.Error):
+        times = psutil.Process(pid).cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0
+
+
+def peak_memory_mb(pid: int) -> float:
+    """The most that one process of the tree ever held, as Linux counts it; 0 elsewhere."""
+    found = [0]
+    for below in tree(pid):
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{below}/status").read_text().splitlines()
+            found += [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]  # kB
+    return max(found) / 1024
+
+
+@dataclass
+class TreeClock:
+    """CPU-seconds of a process and all that it ever started. Never runs backwards.
+
+    A child that ends hands its time to whoever waits for it. One that nobody waits for (its parent ignores
+    SIGCHLD) takes its time along: so what was once seen stays counted, and the feeder looks often.
+    """
+
+    pid: int
+    total: float = 0.0
+    seen: float = 0.0  # at the last look: of the living alone
+
+    def read(self) -> float:
+        now = sum(map(cpu_seconds, tree(self.pid)))
+        if now < self.seen:  # a child that ended between two lines of the look: once more
+            now = sum(map(cpu_seconds, tree(self.pid)))
+        self.total += max(0.0, now - self.seen)
+        self.seen = now
+        return self.total
 
 
 @dataclass
 class Clock:
-    """Counts what a run spends, from the moment its first row is served."""
+    """Counts what a run spends, from the moment its first row is served to `stop`."""
 
     budget: Budget
     pid: int  # the trainer
+    on_cpu: bool = True  # the CPU does the work: overtime is in CPU-seconds then, which others cannot stretch
     started: float | None = None
+    served: float = 0.0  # when the last step was
+    stopped: float | None = None
     cpu_started: float = 0.0
-    cpu_last: float = 0.0  # the last reading while the trainer lived
+    cpu_served: float = 0.0
 
-    def _cpu(self) -> float:
-        import psutil
+    LOOK = 0.1  # seconds between two looks at the trainer's processes
 
-        with contextlib.suppress(psutil.Error):
-            times = psutil.Process(self.pid).cpu_times()
-            self.cpu_last = float(times.user + times.system + times.children_user + times.children_system)
-        return self.cpu_last
+    def __post_init__(self) -> None:
+        self.tree = TreeClock(self.pid)
 
-    def start(self) -> None:
+    def serve(self) -> None:
+        """A step is served now; the first one starts the clock."""
+        self.served, self.cpu_served = time.monotonic(), self.tree.read()
         if self.started is None:
-            self.cpu_started = self._cpu()
-            self.started = time.monotonic()
+            self.started, self.cpu_started = self.served, self.cpu_served
+
+    def look(self) -> None:
+        """Notes the time of processes that may be gone at the next look."""
+        if self.on_cpu and self.started is not None and self.stopped is None:
+            self.tree.read()
+
+    def stop(self) -> None:
+        self.tree.read()
+        self.stopped = time.monotonic()
 
     def seconds(self) -> float:
-        return 0.0 if self.started is None else time.monotonic() - self.started
+        return 0.0 if self.started is None else (self.stopped or time.monotonic()) - self.started
 
     def cpu_seconds(self) -> float:
-        return 0.0 if self.started is None else self._cpu() - self.cpu_started
+        if self.started is None:
+            return 0.0
+        return (self.tree.total if self.stopped else self.tree.read()) - self.cpu_started
+
+    def overtime(self) -> float:
+        """Seconds (on a CPU: CPU-seconds) from serving the last step to run.finish."""
+        if self.started is None or self.stopped is None:
+            return 0.0
+        return self.tree.total - self.cpu_served if self.on_cpu else self.stopped - self.served
+
+    def overtime_allowed(self, steps: int) -> float:
+        """What the steps in flight and saving may take: 2 % of a budget in time, four mean steps, or 2 s."""
+        spent = self.cpu_served - self.cpu_started if self.on_cpu else self.served - (self.started or 0.0)
+        share = 0.0 if self.budget.unit == "tok" else 0.02 * self.budget.amount
+        return max(share, 4 * spent / max(1, steps - 1), 2.0)
 
     def share(self, tokens: int) -> float:
         """Of the budget, spent; more than 1 when overrun."""
@@ -231,6 +278,72 @@ class Clock:
         return self.share(tokens) >= 1
 
 
+# ---------------------------------------------------------------------------------------------------------
+# The ring: rows through shared memory
+#
+# Trainer and feeder share a socket and, for each call of run.batches, a ring of slots in memory. A slot holds
+# one microbatch. It is filled at the moment that it is served and counted: what is packed ahead stays with the
+# feeder, so the trainer never sees a row that it has not paid for. It goes back to the feeder only when the
+# trainer says that its copy has been made, so a fast feeder cannot overwrite rows that are still being read.
+
+
+class ProtocolError(Exception):
+    """The other side says what makes no sense. The message is one line."""
+
+
+class Channel:
+    """JSON objects, one a line, over a stream socket; a file descriptor can ride along."""
+
+    LONGEST = 1 << 20  # bytes of a message
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.buffer = b""
+
+    def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next receive says that it is gone
+            if descriptor is None:
+                self.socket.sendall(data)
+            else:
+                socket.send_fds(self.socket, [data], [descriptor])
+
+    def receive(self) -> tuple[dict[str, Any] | None, int | None]:
+        """The next message and the descriptor that came with it; (None, None) when the other side is gone.
+        Raises ProtocolError."""
+        descriptor = None
+        while b"\n" not in self.buffer:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, 1)
+            except OSError:
+                return None, None
+            if not data:
+                return None, None
+            self.buffer += data
+            descriptor = descriptors[0] if descriptors else descriptor
+            if len(self.buffer) > self.LONGEST:
+                raise ProtocolError(f"a message of more than {self.LONGEST} bytes")
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            raise ProtocolError(f"no JSON: {line[:60]!r}") from None
+        if not isinstance(message, dict):
+            raise ProtocolError(f"no JSON object: {line[:60]!r}")
+        return message, descriptor
+
+    def waiting(self, timeout: float | None) -> bool:
+        return b"\n" in self.buffer or bool(select.select([self.socket], [], [], timeout)[0])
+
+
+def whole_number(message: dict[str, Any], key: str, most: int) -> int:
+    """message[key], an int from 1 to `most`. Raises ProtocolError."""
+    value = message.get(key)
+    if type(value) is not int or not 1 <= value <= most:
+        raise ProtocolError(f"{key}={value!r:.60} is no whole number from 1 to {most}")
+    return value
+
+
 def shared_file(size: int) -> IO[bytes]:
     """A file of `size` bytes in memory, without a name: it goes with the last process that maps it."""
     shm = Path("/dev/shm")
@@ -241,32 +354,54 @@ def shared_file(size: int) -> IO[bytes]:
 
 @dataclass
 class Ring:
-    """The feeder's side of a ring: which slots are free, which hold rows that were not yet served."""
+    """The feeder's side of a ring: microbatches packed ahead, and which slots the trainer holds."""
 
     packer: Packer
     B: int
     T: int
     accum: int
-    free: deque[int] = field(default_factory=deque)
-    ready: deque[tuple[int, tuple[Any, ...]]] = field(default_factory=deque)  # slot, packer before it
+    free: set[int] = field(default_factory=set)
+    ready: deque[tuple[np.ndarray, tuple[Any, ...]]] = field(default_factory=deque)  # rows, packer before them
+
+    LARGEST = 1 << 32  # bytes
 
     def __post_init__(self) -> None:
         slots = 2 * self.accum + 2
-        self.file = shared_file(slots * self.B * (self.T + 1) * 2)
-        self.rows = np.frombuffer(mmap.mmap(self.file.fileno(), 0), np.uint16).reshape(slots, self.B, self.T + 1)
-        self.free.extend(range(slots))
+        if (size := slots * self.B * (self.T + 1) * 2) > self.LARGEST:
+            raise ProtocolError(f"batches(B={self.B}, T={self.T}, accum={self.accum}) would take {size} bytes")
+        self.file = shared_file(size)
+        self.slots = np.frombuffer(mmap.mmap(self.file.fileno(), 0), np.uint16).reshape(slots, self.B, self.T + 1)
+        self.free.update(range(slots))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is a step to pack while the trainer computes."""
+        return len(self.ready) < 2 * self.accum
 
     def pack_one(self) -> None:
-        slot = self.free.popleft()
         before = self.packer.state()
-        for row in self.rows[slot]:
+        rows = np.empty(self.slots.shape[1:], np.uint16)
+        for row in rows:
             self.packer.fill(row)
-        self.ready.append((slot, before))
+        self.ready.append((rows, before))
 
     def take_step(self) -> list[int]:
-        while len(self.ready) < self.accum:
-            self.pack_one()
-        return [self.ready.popleft()[0] for _ in range(self.accum)]
+        """Fills the slots of one step with the next rows; the trainer holds them until `release`."""
+        if len(self.free) < self.accum:
+            raise ProtocolError("a step was asked for while the rows of the last ones are held")
+        taken = sorted(self.free)[: self.accum]
+        for slot in taken:
+            if not self.ready:
+                self.pack_one()
+            self.slots[slot] = self.ready.popleft()[0]
+        self.free.difference_update(taken)
+        return taken
+
+    def release(self, slots: object) -> None:
+        given = set(slots) if isinstance(slots, list) and all(type(slot) is int for slot in slots) else {-1}
+        if not given <= set(range(len(self.slots))) - self.free:
+            raise ProtocolError(f"free={slots!r:.60} is no list of slots that are held")
+        self.free.update(given)
 
     def rewind(self) -> None:
         """Gives the documents of unserved rows back, so that the next ring begins where this one's trainer was."""
@@ -274,10 +409,71 @@ class Ring:
             self.packer.restore(self.ready[0][1])
 
 
+# ---------------------------------------------------------------------------------------------------------
+# What the trainer leaves in its folder, taken as plain files alone: a link could lead anywhere
+
+
+MODEL_FILES = ("weights.pt", "model.json")
+
+
+def open_plain(name: str | Path, folder: int | None = None) -> IO[bytes] | None:
+    """The regular file `name` for reading, in the open `folder` if given; None where it is none, or a link."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+    return None
+
+
+def plain_sha256(path: Path) -> str | None:
+    """sha256 of a regular file, hexadecimal; None where there is none."""
+    file = open_plain(path)
+    if file is None:
+        return None
+    digest = hashlib.sha256()
+    with file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def keep_compiled(run_dir: Path, most: int = 1 << 30) -> None:
+    """Copies the compile cache, work/compile, to compiled/ beside it: at most `most` bytes.
+
+    It is what later runs begin with. Copied before the first row is served, it holds code but nothing that
+    was learned: a cache that is written after it dies with its run, or weights could ride along in it.
+    """
+    source = run_dir / "work" / "compile"
+    if not source.is_dir() or source.is_symlink():
+        return
+    for folder, _, names, descriptor in os.fwalk(source):
+        target = run_dir / "compiled" / Path(folder).relative_to(source)
+        for name in names:
+            file = open_plain(name, descriptor)
+            if file is None:
+                continue
+            with file:
+                data = file.read(most + 1)
+            most -= len(data)
+            if most < 0:
+                return
+            target.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(data)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The feeder
+
+
 def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
-    """The feeder's life: serve until the trainer is gone, write curve.jsonl meanwhile, leave feed.json."""
+    """The feeder's life: serve until the trainer is gone, write curve.jsonl meanwhile, leave feed.json.
+
+    Raises ProtocolError where the trainer says what train.py has no business to say."""
     ring: Ring | None = None
-    tokens, steps, finished = 0, 0, False
+    tokens, steps, logged, finished = 0, 0, 0, False
+    model: dict[str, str | None] = {}
+    peak = 0.0
     served: list[dict[str, float]] = []  # progress, seconds and tokens when each step was served
     totals = {"seconds": 0.0, "cpu_seconds": 0.0, "share": 0.0}
 
@@ -287,49 +483,80 @@ def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
     with (run_dir / "curve.jsonl").open("w") as curve:
         flushed = time.monotonic()
         while True:
-            if ring and ring.free and not channel.waiting(0):
+            if ring and ring.is_behind and not channel.waiting(0):
                 ring.pack_one()  # while the trainer computes
                 continue
-            message, _ = channel.receive()
+            while not channel.waiting(clock.LOOK):
+                clock.look()
+            message, descriptor = channel.receive()
+            if descriptor is not None:
+                os.close(descriptor)  # nothing of the trainer's is wanted
             if message is None:
                 break
-            if message["op"] == "open":
+            if message.get("op") == "open":
                 if ring:
                     ring.rewind()
-                ring = Ring(packer, message["B"], message["T"], message["accum"])
-                channel.send({"slots": len(ring.rows)}, ring.file.fileno())
-            elif message["op"] == "step" and ring:
-                ring.free.extend(message["free"])
-                slots = ring.take_step()
-                clock.start()
+                B, T, accum = (whole_number(message, key, 1 << 20) for key in ("B", "T", "accum"))
+                ring = Ring(packer, B, T, accum)
+                channel.send({"slots": len(ring.slots)}, ring.file.fileno())
+            elif message.get("op") == "step" and ring:
+                ring.release(message.get("free"))
+                if clock.started is None:
+                    keep_compiled(run_dir)
+                    clock.serve()
                 measure()
                 step_tokens = ring.B * ring.T * ring.accum
-                if clock.is_over(tokens, step_tokens):
+                if finished or clock.is_over(tokens, step_tokens):
                     channel.send({"slots": None, "progress": 1.0, "seconds": totals["seconds"], "tokens": tokens})
                     continue
+                slots = ring.take_step()
+                clock.serve()
                 tokens += step_tokens
                 steps += 1
                 mark = {"progress": totals["share"], "seconds": totals["seconds"], "tokens": tokens}
                 served.append(mark)
                 channel.send({"slots": slots, **mark})
-            elif message["op"] == "log":
-                step = int(message["step"])
-                mark = served[step] if 0 <= step < len(served) else served[-1] if served else {}
-                curve.write(json.dumps({"step": step, **mark, "loss": message["loss"], **message["extra"]}) + "\n")
+            elif message.get("op") == "log":
+                logged += 1
+                if logged > 4 * steps + 1000:
+                    raise ProtocolError(f"{logged} lines for a curve of {steps} steps")
+                curve.write(json.dumps(curve_point(message, served)) + "\n")
                 if time.monotonic() - flushed > 0.5:
                     curve.flush()
                     flushed = time.monotonic()
-            elif message["op"] == "finish":
+            elif message.get("op") == "finish" and not finished:
+                clock.stop()
                 measure()
                 finished = True
+                # From here on the model is what it is: evaluate.py scores no other.
+                model = {name: plain_sha256(run_dir / "work" / name) for name in MODEL_FILES}
+                peak = peak_memory_mb(clock.pid)
                 channel.send({**totals, "tokens": tokens, "steps": steps})
+            else:
+                raise ProtocolError(f"{str(message)[:80]} is nothing to say now")
     if not finished:
         measure()
     report = {
         **{key: totals[key] for key in ("seconds", "cpu_seconds", "share")},
         "tokens": tokens, "steps": steps, "budget": clock.budget.text, "seed": packer.seed,
-        "overrun": max(0.0, totals["share"] - 1), "finished": finished,
+        "overrun": max(0.0, totals["share"] - 1), "finished": finished, "model_sha256": model,
+        "peak_memory_mb": peak, "overtime": clock.overtime(), "overtime_allowed": clock.overtime_allowed(steps),
         "epochs": packer.served / max(1, len(packer.tokens)),
         "cropped_share": packer.cropped / max(1, packer.served),
     }  # fmt: skip
     write_whole(run_dir / "feed.json", json.dumps(report, indent=1))
+
+
+def curve_point(message: dict[str, Any], served: list[dict[str, float]]) -> dict[str, Any]:
+    """A line of curve.jsonl: where in the budget the step was (ours), loss and other numbers (the trainer's)."""
+    step, loss, extra = message.get("step"), message.get("loss"), message.get("extra")
+    if type(step) is not int or not (loss is None or is_number(loss)):
+        raise ProtocolError(f"step={step!r:.40}, loss={loss!r:.40} cannot be logged")
+    numbers = extra.items() if isinstance(extra, dict) and len(extra) <= 64 else ()
+    theirs = {name[:40]: value for name, value in numbers if is_number(value)}
+    mark = served[step] if 0 <= step < len(served) else served[-1] if served else {}
+    return {**theirs, "step": step, **mark, "loss": loss}
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and (math.isnan(value) or abs(value) < 1e300)

@@ -66,7 +66,7 @@ from corpus import (
     train_tokenizer,
     write_whole,
 )
-from feeder import Budget, Channel, Clock, Packer, TokenStore, feed
+from feeder import Budget, Channel, Clock, Packer, ProtocolError, TokenStore, feed
 
 if TYPE_CHECKING:  # torch takes seconds to import; the feeder and the tools do without it
     import torch
@@ -213,8 +213,9 @@ FLASH_ATTENTION = {(9, 0): ("varunneal/flash-attention-3", "kernels-community/fl
 
 
 def fetch_flash_attention() -> dict[str, str] | None:
-    """Fetches FlashAttention-3 for this GPU, so that a run needs no network. Returns repository, revision and
-    hash for the preparation's record; None where there is no kernel for the device, or it cannot be had."""
+    """Fetches FlashAttention-3 for this GPU, so that a run needs no network. Returns repository, revision, hash
+    and folder (which a run's box shows) for the preparation's record; None where there is no kernel for the
+    device, or it cannot be had."""
     import torch
 
     for repository in FLASH_ATTENTION.get(torch.cuda.get_device_capability(), ()):
@@ -224,7 +225,9 @@ def fetch_flash_attention() -> dict[str, str] | None:
 
             revision = HfApi().repo_info(repository, repo_type="kernel").sha
             path = install_kernel(repository, revision=revision, trust_remote_code=[repository])
-            return {"repository": repository, "revision": str(revision), "sha256": kernel_sha256(path)}
+            folder = next((folder for folder in path.parents if (folder / "snapshots").is_dir()), path)
+            found = {"repository": repository, "revision": str(revision), "sha256": kernel_sha256(path)}
+            return {**found, "folder": str(folder)}
         except Exception as error:  # any failure has the same remedy: the next, or what PyTorch brings along
             print(f"prepare: no FlashAttention-3 from {repository} ({first_line(error)})")
     return None
@@ -237,7 +240,8 @@ def kernel_sha256(path: Path) -> str:
 
 def flash_attention() -> Any | None:
     """The FlashAttention-3 interface that preparation recorded (`flash_attn_func(q, k, v, causal=...,
-    window_size=...)`, tensors [B, T, heads, head_dim]), or None: then use PyTorch's attention."""
+    window_size=...)`, tensors [B, T, heads, head_dim]), or None where there is none: then use PyTorch's attention.
+    One that was recorded and cannot be loaded ends the run: a slower kernel's score would pass for the idea's."""
     recorded = load_meta().get("flash_attention")
     if recorded is None:
         return None
@@ -251,8 +255,7 @@ def flash_attention() -> Any | None:
             raise DataError("the files differ from those that preparation recorded")
         return get_kernel(recorded["repository"], **key).flash_attn_interface
     except Exception as error:
-        print(f"prepare: FlashAttention-3 cannot be loaded ({error}); run prepare.py again to fetch it")
-        return None
+        stop(f"FlashAttention-3 was prepared and cannot be loaded ({first_line(error)}): run prepare.py again")
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -470,24 +473,26 @@ class Run:
     # -- the end
 
     def finish(self, model: torch.nn.Module, config: dict[str, Any], **facts: float) -> NoReturn:
-        """Stops the clock once the device has done all its work, saves the weights and `config` (plain JSON,
-        what build_model needs), and ends. Run alone, evaluate.py then takes this process's place.
+        """Saves the weights and `config` (plain JSON, what build_model needs) once the device has done all its
+        work, which stops the clock, and ends. Run alone, evaluate.py then takes this process's place.
+
+        The feeder takes the weights' hash as the clock stops: what is changed later is not scored.
 
         `facts` go into the summary; flops_per_token (forward and backward) gives MFU, depth its line."""
         import torch
 
         self.device_info.synchronize()
-        totals = self._ask({"op": "finish"})
-        while self._pending:
-            step, value, _, extra = self._pending.popleft()
-            self._judge(step, float(value), extra)
-        self._display.close()
         work = self._folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
         torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, work / "weights.pt")
         described = {"config": config, "peak_memory_mb": self.device_info.peak_memory_mb(), **facts}
         write_whole(work / "model.json", json.dumps(described))
+        totals = self._ask({"op": "finish"})
+        while self._pending:
+            step, value, _, extra = self._pending.popleft()
+            self._judge(step, float(value), extra)
+        self._display.close()
         if totals["share"] > 1.02:
             print(f"train: {totals['share'] - 1:.1%} over the budget: the last step or the end took long")
         sys.stdout.flush()
@@ -641,7 +646,8 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer; the feeder ends with it
             meta, seed, budget = run_settings()
             packer = Packer(TokenStore.load(Path(meta["folder"]), "train"), meta["bos_id"], seed)
-            feed(options.feed, Channel(socket.socket(fileno=options.fd)), packer, Clock(budget, options.pid))
+            clock = Clock(budget, options.pid, on_cpu=meta["device"] == "cpu")
+            feed(options.feed, Channel(socket.socket(fileno=options.fd)), packer, clock)
         elif options.show:
             print(json.dumps(load_meta(), indent=1))
         else:
@@ -653,6 +659,8 @@ def main() -> None:
             describe(json.loads((folder / "meta.json").read_text()), folder, options.cache is not None)
     except DataError as error:
         stop(str(error))
+    except ProtocolError as error:
+        stop(f"train.py spoke to the feeder, which only run.batches, run.log and run.finish do: {error}")
     except BrokenProcessPool:
         stop("a tokenizing process was killed, perhaps for want of memory: run this again")
     except OSError as error:
