@@ -239,6 +239,7 @@ class Lab:
                 continue
             with contextlib.suppress(OSError):
                 line = (entry / "cmdline").read_bytes().decode().replace("\0", " ")
+                line = line.rsplit(" -- ", 1)[-1]  # of a box: what is in it
                 place = str((entry / "cwd").readlink())
                 if not (place.startswith(f"{self.root}/") or str(self.root) in line):
                     continue
@@ -262,7 +263,9 @@ class Lab:
             time.sleep(0.01)
 
     def kill_all(self) -> None:
-        for pid in self.processes().values():
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        self.settle()  # a process on its way out still holds its locks
+        """Again and again, since a box that was just being made may outlive who made it."""
+        while found := self.processes():  # a process on its way out still holds its locks
+            for pid in found.values():
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 
 import pytest
 
@@ -222,8 +223,10 @@ def test_a_budget_is_pinned(new: Lab) -> None:
 
 
 def test_no_python_to_train_with(lab: Lab) -> None:
+    pin = lab.root / "runs/t1/campaign.json"
+    pin.write_text(pin.read_text().replace(json.dumps(sys.executable), '"/nowhere/python"'))
     lab.edit(SCORE=1.4)
-    line = refusal(lab.run("-m", "exp: x", AUTORESEARCH_PYTHON="/nowhere/python"))
+    line = refusal(lab.run("-m", "exp: x"))
     assert "/nowhere/python cannot be started: run scripts/setup.sh" in line
 
 

@@ -48,6 +48,7 @@ def test_on_a_cpu_memory_is_what_the_system_counted(new: Lab) -> None:
     meta = new.cache / "preparations/one/meta.json"
     meta.write_text(meta.read_text().replace("cuda", "cpu"))
     text = new.train.replace("    run = prepare", "    keep = bytearray(150 << 20)\n    run = prepare")
+    text = text.replace("STEP = 0.0", "STEP = 0.06")  # long enough to be looked at
     (new.root / "train.py").write_text(text)
     new.commit("start", "train.py")
     assert new.run("--baseline").code == 0

@@ -15,13 +15,14 @@ runs/<tag>/start.log           what was printed once the terminal had gone
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import Refused, preparation, record
+from . import Refused, box, environment, preparation, record
 from .branch import NEW_BRANCH, Branch
 from .record import Run
 from .text import read_json, write_json
@@ -35,7 +36,9 @@ _WEIGHTS_KEPT = 5  # newest runs whose weights stay, beside the incumbents'
 @dataclass(frozen=True)
 class Campaign:
     """What does not change while a campaign lasts. `bench`: the commit that the fixed files, tools and scripts are
-    taken from and held against; `base`: the commit it began at; `noise_prior` in bpb."""
+    taken from and held against; `base`: the commit it began at; `noise_prior` in bpb; `sandbox`: what runs are
+    boxed with, or `none: ` and why; `python` and `environment`: of every run; `data_sha256`: of what scores are
+    measured with; `lock_sha256`: of uv.lock, which names the packages."""
 
     tag: str
     created: float  # unix time
@@ -47,6 +50,15 @@ class Campaign:
     profile: str
     device: str
     noise_prior: float
+    sandbox: str
+    python: str
+    environment: dict[str, str]
+    data_sha256: dict[str, str]
+    lock_sha256: str
+
+    @property
+    def is_boxed(self) -> bool:
+        return self.sandbox == box.NAME
 
 
 def folder(root: Path, tag: str) -> Path:
@@ -68,6 +80,8 @@ def load(root: Path, tag: str) -> Campaign | None:
 def draw_up(branch: Branch) -> Campaign:
     """A campaign with the bench at the branch's tip, the preparation and the budget in force. Raises Refused."""
     data = preparation.in_force()
+    program, why_not = box.find(branch.git.root)
+    lock = branch.git.root / "uv.lock"
     budget = preparation.check_budget(os.environ.get("AUTORESEARCH_BUDGET") or data.budget)
     return Campaign(
         tag=branch.tag,
@@ -80,6 +94,11 @@ def draw_up(branch: Branch) -> Campaign:
         profile=data.profile,
         device=data.device,
         noise_prior=data.noise_prior,
+        sandbox=box.NAME if program else f"none: {why_not}",
+        python=environment.python(branch.git.root),
+        environment=environment.pinned(),
+        data_sha256=preparation.digests(data.folder),
+        lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "",
     )
 
 

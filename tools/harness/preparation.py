@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|cpu|tok)")  # 300s, 100cpu (seconds of t
 
 @dataclass(frozen=True)
 class Preparation:
-    """One complete preparation. `budget` is the profile's; `noise_prior` in bpb."""
+    """One complete preparation. `budget` is the profile's; `noise_prior` in bpb; `kernels`: folders of what was
+    fetched for the device."""
 
     folder: Path
     key: str
@@ -24,6 +27,7 @@ class Preparation:
     device: str
     budget: str
     noise_prior: float
+    kernels: tuple[Path, ...] = ()
 
 
 def cache() -> Path:
@@ -49,6 +53,7 @@ def read(folder: Path) -> Preparation:
     if not (folder / "meta.json").exists():
         raise Refused(f"no data prepared in {folder} (meta.json is missing): run {COMMAND}", f"{COMMAND}")
     meta = read_json(folder / "meta.json") or {}
+    kernel = meta.get("flash_attention")
     try:
         return Preparation(
             folder,
@@ -57,9 +62,26 @@ def read(folder: Path) -> Preparation:
             str(meta["device"]),
             check_budget(str(meta["budget"])),
             float(meta["noise_prior"]),
+            (Path(str(kernel["folder"])),) if isinstance(kernel, dict) and "folder" in kernel else (),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{folder}/meta.json cannot be used ({error}): run {COMMAND} again", f"{COMMAND}") from None
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of what a score is measured with: tokenizer, validation tokens, and how they are read."""
+    found = {}
+    for name in ("tokenizer.json", "val.tokens", "val.offsets"):
+        if (folder / name).exists():
+            with (folder / name).open("rb") as file:
+                found[name] = _sha256(file.read())
+    meta = read_json(folder / "meta.json") or {}
+    measure = [meta.get(key) for key in ("eval_tokens", "sequence_length", "vocab_size", "bos_id")]
+    return {**found, "measure": _sha256(json.dumps(measure).encode())}
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def check_budget(budget: str) -> str:

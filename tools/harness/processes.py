@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -35,8 +36,10 @@ def spawn(
     stdout: IO[bytes],
     stderr: IO[bytes],
     inherit: Sequence[int] = (),
+    file_most: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a process group and session of its own; it dies with this process."""
+    """Start `command` in a process group and session of its own; it dies with this process. None of its files may
+    become larger than `file_most` bytes."""
     parent = os.getpid()
 
     def die_with_parent() -> None:  # in the child, before exec; this process has one thread
@@ -44,6 +47,11 @@ def spawn(
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if file_most is not None:
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            most = file_most if hard == resource.RLIM_INFINITY else min(file_most, hard)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
     return subprocess.Popen(
         command,
@@ -56,6 +64,12 @@ def spawn(
         start_new_session=True,
         preexec_fn=die_with_parent,
     )
+
+
+def code_of(child: subprocess.Popen[bytes], *, boxed: bool) -> int:
+    """The exit code of a child that has ended, negative for a signal; a box tells of its child's as 128 + N."""
+    code = int(child.returncode)
+    return 128 - code if boxed and code > 128 else code
 
 
 def kill_group(child: subprocess.Popen[bytes]) -> None:

@@ -65,8 +65,12 @@ class Record:
     depth: int | None
     seed: int
     restarts: int
+    sandbox: str = ""  # what it was boxed with, or `none: ` and why
     machine: dict[str, Any] = field(default_factory=dict)
-    sha256: dict[str, str] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)  # of the snapshot's files
+    model_sha256: dict[str, str] = field(default_factory=dict)  # of weights and config, as the clock stopped
+    data_sha256: dict[str, str] = field(default_factory=dict)  # of what it was scored with (preparation.digests)
+    lock_sha256: str = ""  # of uv.lock
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@
 A runner that is killed leaves a run that is `interrupted`; another one goes on from the last finished stage. It
 holds run.lock while it lives, so there is never more than one. No process of the run outlives the stage it is for.
 
+train.py runs in a `box`, alone to train and twice more to be scored; feeder and scorer run outside of it. What the
+trainer left is looked at once it is dead: two plain files, and nothing else of it is kept or believed.
+
 Who is to blame when a process is killed from outside (SIGKILL, SIGTERM, …)? The experiment is not, as far as one
 can tell, so the run is interrupted and may be started again: once. Killed a second time, it has crashed, because
 what kills it twice is most likely its own doing (memory, say). If the kernel says that it ran out of memory
@@ -20,13 +23,15 @@ meanwhile, that is a crash at once. Signals that are a program's own fault (SIGS
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import math
 import os
 import platform
 import resource
-import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -35,8 +40,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from . import box, compiled, curve, disk, preparation, processes, quota, record, snapshot, text
 from . import campaign as campaigns
-from . import curve, disk, processes, record, snapshot, text
+from .box import Box
 from .branch import Git
 from .campaign import Campaign
 from .preparation import BUDGET
@@ -50,7 +56,9 @@ STARTS_MOST = 6  # runners on one run until it counts as a crash: something here
 STOP = "stop"  # the file in the run's folder that asks for an end
 # All that belongs into the run's folder beside the snapshot. The scorer looks for its imports there first.
 OWN = {"run.json", "run.lock", "run.log", "runner.json", "runner.log", "curve.jsonl", "feed.json", "trained.json"}
-OWN |= {"program.md", "work", STOP}
+OWN |= {"program.md", "work", "host.log", compiled.KEPT, STOP}
+MODEL = ("weights.pt", "model.json")  # what the trainer hands on, in work/
+MODEL_JSON_MOST = 1 << 20  # bytes
 
 
 class Interrupted(Exception):
@@ -83,12 +91,6 @@ def read_trained(path: Path) -> Trained | None:
         return Trained(**value) if value else None
     except TypeError:
         return None
-
-
-def python(root: Path) -> str:
-    """The Python that experiments run in."""
-    own = root / ".venv" / "bin" / "python"
-    return os.environ.get("AUTORESEARCH_PYTHON") or (str(own) if own.exists() else sys.executable)
 
 
 def wall_limit(budget: str) -> float:
@@ -144,7 +146,6 @@ class Runner:
     def __init__(self, root: Path, run: Run, campaign: Campaign) -> None:
         self.root, self.run, self.campaign = root, run, campaign
         self.path = run.path
-        self.python = python(root)
         self.history = text.read_json(self.path / "runner.json") or {}
         self.trained = read_trained(self.path)
         self.peak_rss_mb = self.evaluation_seconds = 0.0
@@ -183,14 +184,19 @@ class Runner:
 
     def _train(self) -> None:
         """Trainer and feeder until both are gone. Raises Interrupted."""
-        self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", "work")
+        self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", "work", compiled.KEPT)
         (self.path / "work").mkdir()
+        compiled.bring(self.root, self.campaign, self.path)
         started, began, outcome, reason = time.time(), time.monotonic(), "finished", ""
         try:
             self._run_trainer(started)
         except Ended as end:
             self._mind_disk(end)
             outcome, reason = end.outcome, end.reason
+        left = self._seal_work()
+        if outcome == "finished" and left:
+            outcome, reason = "crashed", left
+        compiled.take_back(self.root, self.campaign, self.path)
         self._remove_strangers()
         self.trained = Trained(outcome, reason, started, time.monotonic() - began, self.peak_rss_mb)
         text.write_json(self.path / "trained.json", asdict(self.trained))
@@ -203,36 +209,42 @@ class Runner:
         with self._nobody_left(children):
             with self._open("run.log") as log, ours, theirs:
                 env = self._environment(started)
-                fed = env | {"AUTORESEARCH_FEED": str(theirs.fileno())}
+                compile_in = box.COMPILE if self.box else self.path / compiled.TRAINING
+                fed = env | compiled.variables(compile_in) | {"AUTORESEARCH_FEED": str(theirs.fileno())}
                 trainer = processes.spawn(
-                    [self.python, "train.py"], self.path, fed, log, log, inherit=[theirs.fileno()]
-                )
+                    [*self._boxed(training=True), self.campaign.python, "train.py"], self.path, fed, log, log,
+                    inherit=[theirs.fileno()], file_most=quota.FILE_MOST,
+                )  # fmt: skip
                 children.append(trainer)
                 feed = ["--feed", str(self.path), "--fd", str(ours.fileno()), "--pid", str(trainer.pid)]
                 errors = sys.stderr.buffer
-                feeder = processes.spawn(
-                    [self.python, "prepare.py", *feed], self.path, env, errors, errors, inherit=[ours.fileno()]
-                )
+                command = [self.campaign.python, "prepare.py", *feed]
+                feeder = processes.spawn(command, self.path, env, errors, errors, inherit=[ours.fileno()])
                 children.append(feeder)
             try:
                 feeder_failed = self._watch(trainer, feeder)
             finally:
                 processes.kill_group(trainer)
-                usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # the feeder is still to be waited for
-                self.peak_rss_mb = usage.ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
+                if not self.box:  # who tells nothing of what was in it; the feeder is still to be waited for
+                    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+                    self.peak_rss_mb = max(self.peak_rss_mb, most / (1024 if sys.platform == "linux" else 2**20))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 feeder.wait(FEEDER_GRACE)
-            codes = trainer.returncode, feeder.returncode
-        self._judge_training(*codes, feeder_failed, processes.oom_kills() > oom_kills)
+        code = processes.code_of(trainer, boxed=self.box is not None)
+        self._judge_training(code, feeder.returncode, feeder_failed, processes.oom_kills() > oom_kills)
 
     def _evaluate(self) -> None:
         """The scorer, until it has written its number. Raises Ended, Interrupted."""
+        if preparation.digests(Path(self.campaign.preparation)) != self.campaign.data_sha256:
+            raise Interrupted(f"the validation data in {self.campaign.preparation} are not those of the campaign")
         log_from, began = self._size("runner.log"), time.monotonic()
         env = self._environment(self.trained.started if self.trained else time.time())
         children: list[subprocess.Popen[bytes]] = []
         with self._nobody_left(children):
             with self._open("run.log") as log:
-                command = [self.python, "evaluate.py", str(self.path)]
+                boxed = ["--box", json.dumps(self._boxed(training=False))] if self.box else []
+                command = [self.campaign.python, "evaluate.py", str(self.path), *boxed]
+                env |= compiled.variables(Path("/tmp/compile") if self.box else self.path / compiled.TRAINING)
                 scorer = processes.spawn(command, self.path, env, log, sys.stderr.buffer)
                 children.append(scorer)
             while scorer.poll() is None:
@@ -253,7 +265,7 @@ class Runner:
         feed = text.read_json(self.path / "feed.json") or {}
         score = text.read_json(self.path / "score.json") or {} if outcome == "finished" else {}
         summary = text.read_json(self.path / "summary.json") or {} if outcome == "finished" else {}
-        model = text.read_json(self.path / "work" / "model.json") or {}
+        model = text.read_json(self.path / "work" / MODEL[1]) or {}
         points = curve.read(self.path / "curve.jsonl")
         trained = self.trained
         total = trained.wall_seconds + (self.evaluation_seconds or _number(score, "seconds")) if trained else 0.0
@@ -270,19 +282,24 @@ class Runner:
                 budget_overrun=_number(feed, "overrun"),
                 tokens=int(_number(feed, "tokens")) or (points[-1].tokens if points else 0),
                 steps=int(_number(feed, "steps")) or (points[-1].step if points else 0),
-                peak_memory_mb=self._peak_memory(summary, model),
+                peak_memory_mb=self._peak_memory(summary, model, feed),
                 mfu_percent=_number(summary, "mfu_percent"),
                 num_params=int(_number(score, "parameters") or _number(model, "num_params")),
                 depth=int(_number(model, "depth")) or None,
                 seed=self.run.request.seed,
                 restarts=self.starts - 1,
+                sandbox=self.campaign.sandbox,
                 machine={
                     "host": platform.node(),
                     "system": f"{platform.system()} {platform.machine()}",
                     "cpus": os.cpu_count(),
                     "device": self.campaign.device,
+                    **(score["machine"] if isinstance(score.get("machine"), dict) else {}),
                 },
                 sha256=self.run.request.sha256,
+                model_sha256=feed["model_sha256"] if isinstance(feed.get("model_sha256"), dict) else {},
+                data_sha256=self.campaign.data_sha256,
+                lock_sha256=self.campaign.lock_sha256,
             ),
         )
         print(f"{outcome} {reason}".rstrip(), flush=True)
@@ -293,9 +310,17 @@ class Runner:
         """Wait until the trainer is gone; says whether the feeder failed before it. Raises Ended."""
         limit = wall_limit(self.campaign.budget)
         deadline = time.monotonic() + limit
-        orphaned = 0.0
+        orphaned, look = 0.0, time.monotonic()
+        machine = quota.machine_memory()
         while trainer.poll() is None:
             self._check_stop()
+            if time.monotonic() > look:
+                look = time.monotonic() + quota.EVERY
+                work, log = quota.size_of(self.path / "work"), self._size("run.log")
+                usage = quota.usage(trainer.pid)
+                self.peak_rss_mb = max(self.peak_rss_mb, usage.peak / 2**20)
+                if over := quota.excess(usage, work, log, machine):
+                    raise Ended("crashed", f"train.py was stopped: {over}")
             if time.monotonic() > deadline:
                 raise Ended("crashed", f"training took longer than {limit:.0f} s of wall time and was stopped")
             if feeder.poll() not in (None, 0):
@@ -359,6 +384,32 @@ class Runner:
                 processes.kill_group(child)
             processes.kill_marked(self.path)
 
+    # -- the box, and what comes out of it ----------------------------------------------------------
+
+    @functools.cached_property
+    def box(self) -> Box | None:
+        """None where the campaign began without one. Raises Interrupted where it did not and there is none now."""
+        if not self.campaign.is_boxed:
+            return None
+        program, why_not = box.find(self.root)
+        if program is None:
+            raise Interrupted(why_not)
+        data = preparation.read(Path(self.campaign.preparation))
+        return box.make(self.root, program, self.campaign.python, data, self.campaign.environment)
+
+    def _boxed(self, *, training: bool) -> list[str]:
+        return self.box.around(self.path, self.run.request.sha256, training=training) if self.box else []
+
+    def _seal_work(self) -> str:
+        """Leave the model's two plain files in work/ and nothing else; says what is wrong with them, if it is."""
+        work = self.path / "work"
+        for path in list(work.iterdir()):
+            is_plain = stat.S_ISREG(path.lstat().st_mode)
+            if path.name not in MODEL or not is_plain or (path.name == MODEL[1] and _is_large(path)):
+                _remove(path)
+        missing = next((name for name in MODEL if not (work / name).exists()), None)
+        return f"run.finish left no work/{missing}, or what is no plain file of its kind" if missing else ""
+
     # -- small change -------------------------------------------------------------------------------
 
     @property
@@ -374,7 +425,8 @@ class Runner:
         text.write_json(self.path / "runner.json", self.history)
 
     def _environment(self, started: float) -> dict[str, str]:
-        env = os.environ | {
+        env = self.campaign.environment | {
+            "PYTHONDONTWRITEBYTECODE": "1",  # the run's folder is no place for a cache that is believed
             "AUTORESEARCH_RUN": str(self.path),
             "AUTORESEARCH_SEED": str(self.run.request.seed),
             "AUTORESEARCH_BUDGET": self.campaign.budget,
@@ -390,13 +442,13 @@ class Runner:
                 "MALLOC_MMAP_THRESHOLD_": str(2**30),
                 "MALLOC_TRIM_THRESHOLD_": str(2**30),
             }
-        env.pop("AUTORESEARCH_FEED", None)
         return env
 
-    def _peak_memory(self, summary: dict[str, Any], model: dict[str, Any]) -> float:
+    def _peak_memory(self, summary: dict[str, Any], model: dict[str, Any], feed: dict[str, Any]) -> float:
         """MB: on a CPU as the system counted it, on a device as the trainer reported it."""
-        reported = _number(summary, "peak_vram_mb") or _number(model, "peak_memory_mb")
-        return (self.trained.peak_rss_mb if self.trained and self.campaign.device == "cpu" else 0.0) or reported
+        if self.trained and self.campaign.device == "cpu":
+            return max(self.trained.peak_rss_mb, _number(feed, "peak_memory_mb"))
+        return _number(summary, "peak_vram_mb") or _number(model, "peak_memory_mb")
 
     def _open(self, name: str) -> IO[bytes]:
         return (self.path / name).open("ab")
@@ -415,11 +467,20 @@ class Runner:
 
     def _clear(self, *names: str) -> None:
         for name in names:
-            path = self.path / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(self.path / name)
+
+
+def _is_large(path: Path) -> bool:
+    return path.stat().st_size > MODEL_JSON_MOST
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a whole folder, however deep it is nested and whatever its permissions are."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    subprocess.run(["chmod", "-R", "u+rwX", "--", str(path)], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["rm", "-rf", "--", str(path)], check=True)
 
 
 def _number(source: dict[str, Any], key: str) -> float:

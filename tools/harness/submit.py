@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import Refused, disk, guard, preparation, record, runner, snapshot, steering
+from . import Refused, box, disk, guard, preparation, record, runner, snapshot, steering
 from . import branch as git_branch
 from . import campaign as campaigns
 from . import state as states
@@ -196,9 +196,15 @@ def _check_machine(now: Situation, campaign: Campaign) -> None:
             f"the data in {data.folder} are not those that campaign {campaign.tag} was started with: prepare them "
             f"again as they were, or begin another campaign ({git_branch.NEW_BRANCH})"
         )
-    python = runner.python(now.root)
-    if shutil.which(python) is None:
-        raise Refused(f"the training environment's Python {python} cannot be started: run scripts/setup.sh")
+    if shutil.which(campaign.python) is None:
+        raise Refused(f"the campaign's Python {campaign.python} cannot be started: run scripts/setup.sh")
+    if campaign.is_boxed:
+        program, why_not = box.find(now.root)
+        if program is None:
+            raise Refused(
+                f"campaign {campaign.tag} boxes its runs, and cannot any more: {why_not}: mend that, or begin "
+                f"another campaign ({git_branch.NEW_BRANCH})"
+            )
 
 
 # ---------------------------------------------------------------------------------------------------
