@@ -48,6 +48,7 @@ from feeder import MODEL_FILES, Channel, ProtocolError, plain_sha256, shared_fil
 from prepare import evaluation_rows, load_meta, pick_device, settle_numerics
 
 ROWS = 16  # a batch; fixed, so that no model is scored on batches of its own choosing
+CHUNK = 1 << 24  # logits that are turned into losses at once: 64 MiB
 START_SECONDS = 600.0  # for a host to import, build and load; it may be compiling
 SPARE_SECONDS = 120.0  # beside ten times the expected time for all batches of a host
 
@@ -81,22 +82,29 @@ class Score:
 
 def losses_of(host: ModelHost, inputs: np.ndarray, targets: np.ndarray) -> torch.Tensor:
     """The loss of every target, nats, fp32 [N, T], for inputs and targets uint16 [N, T]. Raises Refused."""
-    losses = torch.empty(inputs.shape, device=host.device)
-    for start in range(0, len(inputs), ROWS):
-        batch = np.arange(start, start + ROWS) % len(inputs)  # the last one filled up: all are of one shape
+    N, T = inputs.shape
+    losses = torch.empty(-(-N // ROWS), ROWS, T, device=host.device)
+    # Some rows at a time: few passes over much memory on a CPU, never a batch's logits twice on a GPU.
+    size = max(1, min(ROWS, CHUNK // math.prod(host.shape[1:])))
+    scratch = torch.empty(size, *host.shape[1:], device=host.device)
+    for start in range(0, N, ROWS):
+        batch = np.arange(start, start + ROWS) % N  # the last one filled up: all are of one shape
         ids, wanted = (torch.from_numpy(rows[batch].astype(np.int64)) for rows in (inputs, targets))
-        logits = host.logits(ids)
-        for i, target in enumerate(wanted[: len(inputs) - start].to(host.device)):
+        logits, wanted = host.logits(ids), wanted.to(host.device)
+        for first in range(0, ROWS, size):
+            part = slice(first, min(first + size, ROWS))
             # The host could still write to what it shares: the loss is made from a copy that it cannot reach.
-            losses[start + i] = cross_entropy(logits[i].clone(), target)
+            own = scratch[: part.stop - first].copy_(logits[part])
+            losses[start // ROWS, part] = cross_entropy(own, wanted[part])
     if not torch.isfinite(losses).all():
         raise Refused("logits are not finite")
-    return losses.cpu()
+    return losses.view(-1, T)[:N].cpu()
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """-log softmax(logits)[target], nats [T], of logits [T, vocab]: normalized here, whatever the model did."""
-    return logits.logsumexp(-1) - logits.gather(-1, targets[:, None])[:, 0]
+    """-log softmax(logits)[target], nats [B, T]: normalized here, whatever the model calls its output."""
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return loss.view_as(targets)
 
 
 def add_up(losses: torch.Tensor, targets: np.ndarray, token_bytes: np.ndarray) -> Score:
@@ -115,8 +123,8 @@ def add_up(losses: torch.Tensor, targets: np.ndarray, token_bytes: np.ndarray) -
 #
 #   edges      both sides of every power of two and of three times it, and the end of the row: where windows,
 #              blocks and convolutions have their edges
-#   best       at positions drawn from the best predicted tenth of all. A leak that is worth having puts its
-#              positions there: 1 % of all is then a tenth of these, and 0.9^72 < 0.001
+#   best       at positions drawn from the best predicted tenth of all, five for each place in a batch. A leak
+#              that is worth having puts its positions there: 1 % of all is a tenth of these, and 0.9^80 < 0.001
 #   anywhere   at positions drawn from all: 0.99^688 < 0.001, however little the leak is worth. Where that would
 #              cost more than a quarter of the scoring (a small evaluation), as many as fit
 #
@@ -125,7 +133,7 @@ def add_up(losses: torch.Tensor, targets: np.ndarray, token_bytes: np.ndarray) -
 # tokens into matrices of changing size round differently; they are allowed for. The dice are the system's: no
 # model can have been trained to expect them.
 
-BEST_SHARE, BEST = 0.1, 72
+BEST_SHARE, BEST = 0.1, 5
 ANYWHERE = 688
 WHOLE = 16
 TOLERANCE = 1e-4  # nats that a loss may move by
@@ -156,7 +164,10 @@ def draw_probes(rows: np.ndarray, losses: np.ndarray, thorough: bool, dice: rand
     best = np.argpartition(inside, count - 1)[:count]
     # A row, or -1 for any, and a cut.
     pairs = [(-1, cut) for cut in edge_positions(T)] + [(-1, T)] * WHOLE
-    pairs += [(int(i) // (T - 1), int(i) % (T - 1) + 1) for i in dice.choices(best, k=BEST)]
+    for place in range(ROWS):
+        own = best[best // (T - 1) % ROWS == place]
+        drawn = dice.choices(own, k=BEST) if len(own) else []
+        pairs += [(int(i) // (T - 1), int(i) % (T - 1) + 1) for i in drawn]
     anywhere = ANYWHERE if thorough else min(ANYWHERE, max(0, N // 4 - len(pairs)))
     pairs += [(-1, dice.randrange(1, T)) for _ in range(anywhere)]
     return lay_out(rows, pairs, dice)
@@ -251,16 +262,37 @@ class ModelHost:
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         theirs.close()
+        on_cuda = pick_device().torch_device.type == "cuda"
+        self.device = torch.device("cuda" if on_cuda else "cpu")  # where the loss is computed
         self.ids, ids_file = shared_tensor(self.shape[:2], torch.int64)
-        self.buffer, message, buffer_file = shared_logits(self.shape, pick_device().torch_device)
-        self.device = self.buffer.device  # where the loss is computed
         self.channel.send({"shape": self.shape}, ids_file)
-        self.channel.send(message, buffer_file)
+        self.buffer = self._offer_device_memory() if on_cuda else self._offer_memory()
         self.parameters = 0
+
+    def _offer_memory(self) -> torch.Tensor:
+        buffer, descriptor = shared_tensor(self.shape, torch.float32)
+        self.channel.send({"cuda_handle": None}, descriptor)
+        return buffer
+
+    def _offer_device_memory(self) -> torch.Tensor:
+        """Memory of the GPU, which the host opens through an IPC handle: logits never leave the device."""
+        buffer = torch.empty(self.shape, dtype=torch.float32, device="cuda")
+        try:
+            parts = buffer.untyped_storage()._share_cuda_()  # type: ignore[no-untyped-call]
+        except RuntimeError:  # there is none here (WSL)
+            return self._offer_memory()
+        handle = [part.hex() if isinstance(part, bytes) else part for part in parts]
+        self.channel.send({"cuda_handle": handle})
+        return buffer
 
     def wait_until_ready(self) -> None:
         """Until the model is built and loaded. Raises Refused."""
-        parameters = self._reply(START_SECONDS, f"is not built after {START_SECONDS:.0f} s").get("parameters")
+        late = f"is not built after {START_SECONDS:.0f} s"
+        if self._reply(START_SECONDS, late).get("opened") is not True:
+            print("evaluate: a model host cannot open the GPU's memory here: logits go through the machine's")
+            self.buffer = self._offer_memory()
+            self._reply(START_SECONDS, late)
+        parameters = self._reply(START_SECONDS, late).get("parameters")
         self.parameters = parameters if isinstance(parameters, int) else 0
 
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
@@ -312,25 +344,6 @@ def map_tensor(descriptor: int, shape: tuple[int, ...], dtype: torch.dtype) -> t
     return torch.frombuffer(mmap.mmap(descriptor, 0), dtype=dtype).view(shape)
 
 
-def shared_logits(
-    shape: tuple[int, int, int], device: torch.device
-) -> tuple[torch.Tensor, dict[str, Any], int | None]:
-    """The scorer's buffer for logits, and the message (and descriptor) that lets the host write into it.
-
-    On CUDA it is device memory, opened by the host through an IPC handle; logits never leave the GPU. Elsewhere
-    it is memory of the machine, read by a scorer on the CPU."""
-    if device.type == "cuda":
-        try:
-            buffer = torch.empty(shape, dtype=torch.float32, device=device)
-            parts = buffer.untyped_storage()._share_cuda_()  # type: ignore[no-untyped-call]
-            handle = [part.hex() if isinstance(part, bytes) else part for part in parts]
-            return buffer, {"cuda_handle": handle}, None
-        except RuntimeError as error:  # no IPC here (WSL), or no room
-            print(f"evaluate: no device memory to share ({first_line(error)}); using the machine's, slower")
-    buffer, descriptor = shared_tensor(shape, torch.float32)
-    return buffer, {"cuda_handle": None}, descriptor
-
-
 # ---------------------------------------------------------------------------------------------------------
 # Model host, from within: this is the process that runs the code under test
 
@@ -338,15 +351,16 @@ def shared_logits(
 def serve_model(run_dir: Path, channel: Channel) -> None:
     """Answers ids with logits until the scorer is gone."""
     first, ids_file = channel.receive()
-    second, buffer_file = channel.receive()
-    if first is None or second is None or ids_file is None:
+    if first is None or ids_file is None:
         return
     shape = tuple(first["shape"])
     device = pick_device().torch_device
     try:
         settle_numerics(seed=0)
         ids = map_tensor(ids_file, shape[:2], torch.int64)
-        buffer = open_logits(second["cuda_handle"], buffer_file, shape)
+        while (buffer := open_logits(channel, shape)) is None:
+            channel.send({"opened": False})  # the scorer offers something else
+        channel.send({"opened": True})
         model = load_model(run_dir).to(device).eval()
         channel.send({"parameters": sum(p.numel() for p in model.parameters())})
         while (request := channel.receive()[0]) is not None:
@@ -361,6 +375,22 @@ def serve_model(run_dir: Path, channel: Channel) -> None:
             channel.send({"error": first_line(error) if isinstance(error, Refused) else describe_error(error)})
 
 
+def open_logits(channel: Channel, shape: tuple[int, ...]) -> torch.Tensor | None:
+    """The memory that the scorer offers for logits; None where it cannot be opened from here."""
+    offer, descriptor = channel.receive()
+    if offer is None:
+        raise ConnectionError("the scorer is gone")
+    if descriptor is not None:
+        return map_tensor(descriptor, shape, torch.float32)
+    try:
+        parts = [bytes.fromhex(part) if isinstance(part, str) else part for part in offer["cuda_handle"]]
+        storage = torch.UntypedStorage._new_shared_cuda(*parts)
+        empty = torch.empty(0, dtype=torch.float32, device=storage.device)
+        return empty.set_(storage, 0, shape, (shape[1] * shape[2], shape[2], 1))
+    except (RuntimeError, TypeError):  # no IPC into a sandbox here
+        return None
+
+
 def checked(logits: object, shape: tuple[int, ...]) -> torch.Tensor:
     """`logits` if they are what a model must return. Raises Refused."""
     if not isinstance(logits, torch.Tensor):
@@ -373,17 +403,6 @@ def checked(logits: object, shape: tuple[int, ...]) -> torch.Tensor:
 
 def describe_error(error: Exception) -> str:
     return f"{type(error).__name__} in the model: {first_line(error)}"
-
-
-def open_logits(handle: list[Any] | None, descriptor: int | None, shape: tuple[int, ...]) -> torch.Tensor:
-    if handle is None:
-        assert descriptor is not None
-        return map_tensor(descriptor, shape, torch.float32)
-    parts = [bytes.fromhex(part) if isinstance(part, str) else part for part in handle]
-    storage = torch.UntypedStorage._new_shared_cuda(*parts)
-    strides = (shape[1] * shape[2], shape[2], 1)
-    empty = torch.empty(0, dtype=torch.float32, device=storage.device)
-    return empty.set_(storage, 0, shape, strides)
 
 
 def load_model(run_dir: Path) -> torch.nn.Module:
@@ -479,6 +498,7 @@ def evaluate(run_dir: Path, box: Sequence[str] = (), thorough: bool = False) -> 
         "val_bpb": score.bpb, "nats": score.nats, "bytes": score.bytes, "tokens": score.tokens, "causal": True,
         "parameters": first.parameters, "audit": asdict(audited), "audit_seconds": time.monotonic() - scored,
         "seconds": time.monotonic() - started,
+        "machine": {"torch": torch.__version__, "device_name": pick_device().name},
     }  # fmt: skip
     lines = summary(run_dir, fed, score, first.parameters, "bubblewrap" if box else "none")
     write_whole(run_dir / "summary.json", json.dumps(lines, indent=1))

@@ -41,12 +41,12 @@ class Box:
 
     program: Path
     shown: tuple[Path, ...]
-    sized: bool = True  # whether this version can limit a tmpfs
+    options: frozenset[str] = frozenset()  # of those that older versions lack: --size, --disable-userns
 
     def around(self, run: Path, files: Iterable[str], *, training: bool) -> list[str]:
         """What a command on the run folder `run` begins with: of it, `files` and work/ are there."""
-        size = ["--size", str(_SHARED_MEMORY)] if self.sized else []
-        command = [str(self.program), *_APART, *_ENDS]
+        size = ["--size", str(_SHARED_MEMORY)] if "--size" in self.options else []
+        command = [str(self.program), *_APART, *_ENDS, *(self.options & {"--disable-userns"})]
         command += _read(p for p in map(Path, _SYSTEM) if p.exists())
         for path in map(Path, _MERGED):
             if path.is_symlink():
@@ -64,7 +64,10 @@ class Box:
             command += ["--bind", str(work), str(work), "--bind", str(work / "compile"), str(COMPILE)]
         else:
             command += ["--dir", str(COMPILE), *_read([work])]
-        return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(run), "--"]
+        # Root could write to /proc/sys (a program for core dumps, say), which no user namespace prevents.
+        for mount in ("/proc", "/dev", "/"):
+            command += ["--remount-ro", mount]
+        return [*command, "--chdir", str(run), "--"]
 
 
 def _read(paths: Iterable[Path]) -> list[str]:
@@ -111,7 +114,7 @@ def make(root: Path, program: Path, python: str, data: Preparation, environment:
         if path.exists() and not inside and not holds_more:
             shown.append(path)
     usage = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
-    return Box(program, tuple(shown), sized="--size" in usage)
+    return Box(program, tuple(shown), frozenset(name for name in ("--size", "--disable-userns") if name in usage))
 
 
 def pythons_of(python: str) -> list[Path]:
