@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import source
 
 from tests.harness.lab import Lab
 
@@ -37,3 +38,9 @@ def lab(begun_lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     lab = begun_lab.copy(tmp_path / "lab")
     yield lab
     lab.kill_all()
+
+
+@pytest.fixture
+def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any train.py runs: for what must hold whatever the static guard overlooks."""
+    monkeypatch.setattr(source, "check", lambda text, incumbent: None)

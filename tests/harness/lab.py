@@ -21,7 +21,7 @@ from unittest import mock
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("bench")
-TOOLS = ("run_experiment.py", "log_result.py", "revert.py", "status.py", "stop.py", "report.py")
+TOOLS = ("run_experiment.py", "log_result.py", "revert.py", "status.py", "stop.py", "report.py", "audit.py")
 
 # How the processes of a run are recognised.
 PROCESSES = {
@@ -263,9 +263,12 @@ class Lab:
             time.sleep(0.01)
 
     def kill_all(self) -> None:
-        """Again and again, since a box that was just being made may outlive who made it."""
-        while found := self.processes():  # a process on its way out still holds its locks
+        """Until there is nothing left twice in a row: a box that is just being made may be hard to see."""
+        quiet = 0
+        while quiet < 2:
+            found = self.processes()  # one on its way out still holds its locks
+            quiet = 0 if found else quiet + 1
             for pid in found.values():
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+            time.sleep(0.02)

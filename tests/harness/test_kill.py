@@ -98,6 +98,7 @@ def test_trainer_killed_twice_is_a_crash(lab: Lab) -> None:
     assert lab.log().out.startswith("verdict: crash\n")
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_a_fault_of_its_own_is_a_crash(lab: Lab) -> None:
     text = lab.edit(SCORE=1.4).replace("    run = prepare", "    import os\n\n    os.abort()\n    run = prepare")
     (lab.root / "train.py").write_text(text)
@@ -140,6 +141,7 @@ def test_the_runner_is_nobodys_child(lab: Lab) -> None:
     process.communicate()
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_processes_that_the_trainer_hides_die_too(lab: Lab) -> None:
     hidden = (
         'import subprocess\n\n    subprocess.Popen(["sleep", "60"], start_new_session=True)\n    run = prepare'

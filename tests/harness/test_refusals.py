@@ -51,6 +51,15 @@ def test_a_train_py_that_is_no_text(lab: Lab) -> None:
     assert "train.py" in refusal(lab.run("-m", "exp: x"))
 
 
+def test_a_train_py_that_contains_what_it_may_not(lab: Lab) -> None:
+    line = lab.train.splitlines().index("import time") + 1
+    (lab.root / "train.py").write_text(lab.train.replace("import time\n", "import socket, time\n"))
+    assert f"train.py line {line}: imports socket: training has no network; all that it may" in attempt(lab)
+    assert lab.state == "edited"
+    (lab.root / "train.py").write_text(lab.train.replace("import socket, time\n", "import math, time\n"))
+    assert lab.run("-m", "exp: x").code == 0
+
+
 def test_train_py_is_missing(lab: Lab) -> None:
     (lab.root / "train.py").unlink()
     assert lab.state == "edited"

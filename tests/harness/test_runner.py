@@ -56,14 +56,15 @@ def test_on_a_cpu_memory_is_what_the_system_counted(new: Lab) -> None:
 
 
 def test_import_error(lab: Lab) -> None:
-    reason = try_text(lab, "import prepare\n", "import prepare\nimport not_installed_here\n")
-    assert "No module named 'not_installed_here'" in reason
+    reason = try_text(lab, "import prepare\n", "import prepare\nimport json.not_there\n")
+    assert "No module named 'json.not_there'" in reason
 
 
 def test_ends_without_finish(lab: Lab) -> None:
     assert "at 100% of its budget without run.finish" in try_text(lab, "    run.finish(", "    dict(")
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_the_model_is_missing(lab: Lab) -> None:
     removed = '    import atexit, os\n\n    atexit.register(os.remove, "work/model.json")\n    main()\n'
     assert "work/model.json" in try_text(lab, "    main()\n", removed)
@@ -85,6 +86,7 @@ def test_the_scorer_fails(new: Lab) -> None:
     assert new.record(0)["reason"] == "evaluate: the validation shard is torn"
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_a_score_that_the_trainer_left_counts_for_nothing(lab: Lab) -> None:
     forged = "import pathlib\n\n    pathlib.Path('score.json').write_text('{\"val_bpb\": 0.1}')\n    run.finish("
     (lab.root / "train.py").write_text(lab.train.replace("run.finish(", forged))
@@ -92,6 +94,7 @@ def test_a_score_that_the_trainer_left_counts_for_nothing(lab: Lab) -> None:
     assert lab.record(1)["val_bpb"] == 1.5
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_modules_that_the_trainer_planted_are_gone(lab: Lab) -> None:
     """The scorer's own folder is the first place that it imports from."""
     planted = 'import atexit, pathlib\n\n    atexit.register(pathlib.Path("json.py").touch)\n    main()\n'

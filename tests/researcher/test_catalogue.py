@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from harness import source
 from researcher.catalogue import Catalogue, CatalogueError, Change, Fix, Idea, load
+from researcher.server import CATALOGUE
 from researcher.trainfile import Edit, TrainFile, number, written
 
 LINES = (
@@ -116,3 +118,16 @@ def test_a_bad_catalogue_is_named(tmp_path: Path, text: str, says: str):
 def test_a_missing_catalogue_is_named(tmp_path: Path):
     with pytest.raises(CatalogueError, match="cannot be read"):
         load(tmp_path / "nowhere.json")
+
+
+def test_no_idea_is_refused_for_what_it_contains():
+    text = (Path(__file__).parents[2] / "train.py").read_text(encoding="utf-8")
+    start, catalogue = TrainFile(text, "small"), load(CATALOGUE)
+    for idea in catalogue.ideas.values():
+        label = idea.labels(start)[0]
+        proposal, train = catalogue.propose(label, start), start
+        while proposal is not None:
+            for edit in proposal.edits:
+                train = train.edited(edit) or train
+            source.check(train.text.encode(), text.encode())
+            proposal = catalogue.mend(label, train)

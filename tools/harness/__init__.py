@@ -1,9 +1,9 @@
 """What the commands in tools/ stand on, one idea a module, the standard library alone.
 
-An experiment passes through them in this order: `submit` (is it the moment?), `guard` (may it run?), `snapshot`
-(the files it runs as), `runner` (train, evaluate; `processes` that never outlive it), `record` (what a run left),
-`verdict` (keep or not, by the `noise` and the `framework`), `conclude` (decided), `branch` (the incumbent moves,
-or not), `ledger` (results.tsv).
+An experiment passes through them in this order: `submit` (is it the moment?), `guard` (may it run?), `source`
+(what its text may not contain, told by `names` and `seeds`), `snapshot` (the files it runs as), `runner` (train,
+evaluate; `processes` that never outlive it), `record` (what a run left), `verdict` (keep or not, by the `noise`
+and the `framework`), `conclude` (decided), `branch` (the incumbent moves, or not), `ledger` (results.tsv).
 
 `campaign` is what stays the same meanwhile, `experiment` the runs that belong to one idea, `state` says what may
 come next, and `situation` looks all of it up for a command, once `reconcile` has completed what a kill left

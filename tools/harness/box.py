@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import quota
 from .preparation import Preparation
 
 NAME = "bubblewrap"
@@ -32,7 +33,7 @@ _SYSTEM = ["/usr", "/nix/store", "/run/opengl-driver", "/sys"]
 _MERGED = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]  # links into /usr on most systems
 _ETC = ["ld.so.cache", "ld.so.conf", "ld.so.conf.d", "passwd", "group", "localtime", "alternatives"]
 _DEVICES = ["nvidia*", "dri", "kfd", "dxg"]
-_SHARED_MEMORY = 1 << 33  # bytes of /dev/shm and of /tmp each; what is written there is memory
+_SCRATCH = 0.2  # of the machine's memory, for /dev/shm and /tmp each: what is written there is memory
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Box:
 
     def around(self, run: Path, files: Iterable[str], *, training: bool) -> list[str]:
         """What a command on the run folder `run` begins with: of it, `files` and work/ are there."""
-        size = ["--size", str(_SHARED_MEMORY)] if "--size" in self.options else []
+        memory = quota.machine_memory()
+        size = ["--size", str(int(_SCRATCH * memory))] if memory and "--size" in self.options else []
         command = [str(self.program), *_APART, *_ENDS, *(self.options & {"--disable-userns"})]
         command += _read(p for p in map(Path, _SYSTEM) if p.exists())
         for path in map(Path, _MERGED):

@@ -1,6 +1,6 @@
 """The runner: carries one run from its snapshot to its record, detached, in stages that are done once each.
 
-    python -m harness.runner RUN_DIR
+    python -m harness.runner RUN_DIR [LOCK | --replica]
 
     stage      done when               doing it again
     snapshot   the files' hashes fit   what differs is written anew from git
@@ -53,6 +53,7 @@ FEEDER_GRACE = 30.0  # seconds for the feeder to write its account once the trai
 EVALUATION_LIMIT = 3600.0  # seconds
 ACCIDENTS_MOST = 2  # kills from outside until they count as a crash
 STARTS_MOST = 6  # runners on one run until it counts as a crash: something here kills runners
+REPLICA = "--replica"
 STOP = "stop"  # the file in the run's folder that asks for an end
 # All that belongs into the run's folder beside the snapshot. The scorer looks for its imports there first.
 OWN = {"run.json", "run.lock", "run.log", "runner.json", "runner.log", "curve.jsonl", "feed.json", "trained.json"}
@@ -66,11 +67,11 @@ class Interrupted(Exception):
 
 
 class Ended(Exception):
-    """The run is over without a score: outcome and reason."""
+    """The run is over without a score: outcome and reason, which may hold words of the run's."""
 
     def __init__(self, outcome: str, reason: str) -> None:
         super().__init__(reason)
-        self.outcome, self.reason = outcome, reason
+        self.outcome, self.reason = outcome, text.said(reason)
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,13 @@ def tell_to_leave(run: Path) -> None:
 
 
 class Runner:
-    """One run on its way. Everything it learns is in files of the run's folder, so that another can go on."""
+    """One run on its way. Everything it learns is in files of the run's folder, so that another can go on.
 
-    def __init__(self, root: Path, run: Run, campaign: Campaign) -> None:
-        self.root, self.run, self.campaign = root, run, campaign
+    As a `replica`, for an audit: scored thoroughly, and without a compile cache to begin with or to leave.
+    """
+
+    def __init__(self, root: Path, run: Run, campaign: Campaign, replica: bool = False) -> None:
+        self.root, self.run, self.campaign, self.replica = root, run, campaign, replica
         self.path = run.path
         self.history = text.read_json(self.path / "runner.json") or {}
         self.trained = read_trained(self.path)
@@ -186,7 +190,10 @@ class Runner:
         """Trainer and feeder until both are gone. Raises Interrupted."""
         self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", "work", compiled.KEPT)
         (self.path / "work").mkdir()
-        compiled.bring(self.root, self.campaign, self.path)
+        if self.replica:
+            (self.path / compiled.TRAINING).mkdir()
+        else:
+            compiled.bring(self.root, self.campaign, self.path)
         started, began, outcome, reason = time.time(), time.monotonic(), "finished", ""
         try:
             self._run_trainer(started)
@@ -196,7 +203,8 @@ class Runner:
         left = self._seal_work()
         if outcome == "finished" and left:
             outcome, reason = "crashed", left
-        compiled.take_back(self.root, self.campaign, self.path)
+        if not self.replica:
+            compiled.take_back(self.root, self.campaign, self.path)
         self._remove_strangers()
         self.trained = Trained(outcome, reason, started, time.monotonic() - began, self.peak_rss_mb)
         text.write_json(self.path / "trained.json", asdict(self.trained))
@@ -243,12 +251,17 @@ class Runner:
         with self._nobody_left(children):
             with self._open("run.log") as log:
                 boxed = ["--box", json.dumps(self._boxed(training=False))] if self.box else []
-                command = [self.campaign.python, "evaluate.py", str(self.path), *boxed]
+                thorough = ["--thorough"] if self.replica else []
+                command = [self.campaign.python, "evaluate.py", str(self.path), *thorough, *boxed]
                 env |= compiled.variables(Path("/tmp/compile") if self.box else self.path / compiled.TRAINING)
                 scorer = processes.spawn(command, self.path, env, log, sys.stderr.buffer)
                 children.append(scorer)
+            look = 0.0
             while scorer.poll() is None:
                 self._check_stop()
+                if time.monotonic() > look:
+                    look = time.monotonic() + quota.EVERY
+                    self._check_quota(scorer, "host.log")
                 if time.monotonic() - began > EVALUATION_LIMIT:
                     raise Ended("crashed", f"the evaluation took longer than {EVALUATION_LIMIT:.0f} s")
                 time.sleep(POLL)
@@ -310,17 +323,13 @@ class Runner:
         """Wait until the trainer is gone; says whether the feeder failed before it. Raises Ended."""
         limit = wall_limit(self.campaign.budget)
         deadline = time.monotonic() + limit
-        orphaned, look = 0.0, time.monotonic()
-        machine = quota.machine_memory()
+        orphaned = look = 0.0
         while trainer.poll() is None:
             self._check_stop()
             if time.monotonic() > look:
                 look = time.monotonic() + quota.EVERY
-                work, log = quota.size_of(self.path / "work"), self._size("run.log")
-                usage = quota.usage(trainer.pid)
+                usage = self._check_quota(trainer, "run.log")
                 self.peak_rss_mb = max(self.peak_rss_mb, usage.peak / 2**20)
-                if over := quota.excess(usage, work, log, machine):
-                    raise Ended("crashed", f"train.py was stopped: {over}")
             if time.monotonic() > deadline:
                 raise Ended("crashed", f"training took longer than {limit:.0f} s of wall time and was stopped")
             if feeder.poll() not in (None, 0):
@@ -329,6 +338,13 @@ class Runner:
                     break
             time.sleep(POLL)
         return orphaned > 0
+
+    def _check_quota(self, process: subprocess.Popen[bytes], log: str) -> quota.Usage:
+        """Raises Ended where train.py, in or below `process`, takes more of the machine than it may."""
+        usage = quota.usage(process.pid)
+        if over := quota.excess(usage, quota.size_of(self.path / "work"), self._size(log), quota.machine_memory()):
+            raise Ended("crashed", f"train.py was stopped: {over}")
+        return usage
 
     def _judge_training(self, trainer: int, feeder: int | None, feeder_failed: bool, out_of_memory: bool) -> None:
         """Returns where training went well. Raises Ended, Interrupted."""
@@ -406,7 +422,7 @@ class Runner:
         for path in list(work.iterdir()):
             is_plain = stat.S_ISREG(path.lstat().st_mode)
             if path.name not in MODEL or not is_plain or (path.name == MODEL[1] and _is_large(path)):
-                _remove(path)
+                remove(path)
         missing = next((name for name in MODEL if not (work / name).exists()), None)
         return f"run.finish left no work/{missing}, or what is no plain file of its kind" if missing else ""
 
@@ -467,14 +483,14 @@ class Runner:
 
     def _clear(self, *names: str) -> None:
         for name in names:
-            _remove(self.path / name)
+            remove(self.path / name)
 
 
 def _is_large(path: Path) -> bool:
     return path.stat().st_size > MODEL_JSON_MOST
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file, a link, or a whole folder, however deep it is nested and whatever its permissions are."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
@@ -499,10 +515,11 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def main(argv: list[str]) -> int:
-    """Run the runner on argv[0]; argv[1], if given, is the number of the inherited open lock."""
+    """Run the runner on argv[0]; argv[1], if given, is the number of the inherited open lock, or REPLICA."""
     path = Path(argv[0])
     root, tag = path.parents[2], path.parent.name
-    if len(argv) > 1:
+    replica = argv[1:] == [REPLICA]
+    if len(argv) > 1 and not replica:
         os.set_inheritable(int(argv[1]), False)
     elif record.take_lock(path / "run.lock") is None:
         print(f"runner: {path} has a runner already", file=sys.stderr)
@@ -516,7 +533,7 @@ def main(argv: list[str]) -> int:
         return 2
     if run.record is not None:
         return 0
-    runner = Runner(root, run, campaign)
+    runner = Runner(root, run, campaign, replica)
     try:
         runner.go()
     except Interrupted as why:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import Refused, box, disk, guard, preparation, record, runner, snapshot, steering
+from . import Refused, box, disk, guard, preparation, record, runner, snapshot, source, steering
 from . import branch as git_branch
 from . import campaign as campaigns
 from . import state as states
@@ -175,6 +175,8 @@ def _check_edit(now: Situation, campaign: Campaign) -> None:
     guard.check_files(git_branch.changed_files(now.branch.git))
     _check_bench(now, campaign)
     guard.check_source(now.text)
+    # The baseline is train.py as it is committed: then the two texts are the same.
+    source.check(now.text or b"", git_branch.train_text(now.branch.git, now.branch.tip))
 
 
 def _check_bench(now: Situation, campaign: Campaign) -> None:

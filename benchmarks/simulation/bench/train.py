@@ -12,6 +12,7 @@ import numpy as np
 
 import prepare
 
+VOCABULARY = 128  # ASCII, as prepare.py reads it
 CONTEXT = 3  # bytes that the next one is told from
 EMBED = 6  # numbers that stand for a byte
 HIDDEN = 32
@@ -39,15 +40,15 @@ class Model:
         self.config = config
         wide = config["context"] * config["embed"]
         shapes = {
-            "bytes": (prepare.VOCABULARY, config["embed"]),
+            "bytes": (VOCABULARY, config["embed"]),
             "up": (wide, config["hidden"]),
-            "down": (config["hidden"], prepare.VOCABULARY),
+            "down": (config["hidden"], VOCABULARY),
         }
         self.weights = {
             name: rng.normal(0, config["init"] / math.sqrt(shape[0] if name != "bytes" else 1), shape)
             for name, shape in shapes.items()
         }
-        self.weights["bias"] = np.zeros(prepare.VOCABULARY)
+        self.weights["bias"] = np.zeros(VOCABULARY)
 
     def forward(self, ids):
         weights, (act, _) = self.weights, ACTIVATIONS[self.config["activation"]]
@@ -90,7 +91,7 @@ def main():
         if not math.isfinite(loss) or loss > 20:
             print(f"train: loss {loss:.2f} at step {step}: it diverged", file=sys.stderr)
             raise SystemExit(1)
-        error = shares - SMOOTHING / prepare.VOCABULARY
+        error = shares - SMOOTHING / VOCABULARY
         error[rows, following] -= 1 - SMOOTHING
         gradients = model.backward(ids, error / len(ids))
         norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
