@@ -44,12 +44,13 @@ import numpy as np
 import torch
 
 from corpus import DataError, Tokenizer, first_line, write_whole
-from feeder import MODEL_FILES, Channel, ProtocolError, plain_sha256, shared_file
+from feeder import MODEL_FILES, Channel, ProtocolError, is_number, plain_sha256, shared_file
 from prepare import evaluation_rows, load_meta, pick_device, settle_numerics
 
 ROWS = 16  # a batch; fixed, so that no model is scored on batches of its own choosing
 CHUNK = 1 << 24  # logits that are turned into losses at once: 64 MiB
 START_SECONDS = 600.0  # for a host to import, build and load; it may be compiling
+END_SECONDS = 10.0  # for the processes of a killed host to be gone
 SPARE_SECONDS = 120.0  # beside ten times the expected time for all batches of a host
 
 
@@ -81,7 +82,8 @@ class Score:
 
 
 def losses_of(host: ModelHost, inputs: np.ndarray, targets: np.ndarray) -> torch.Tensor:
-    """The loss of every target, nats, fp32 [N, T], for inputs and targets uint16 [N, T]. Raises Refused."""
+    """The loss of every target, nats, fp32 [N, T], for inputs and targets uint16 [N, T]; whatever comes of logits
+    that are not finite. Raises Refused."""
     N, T = inputs.shape
     losses = torch.empty(-(-N // ROWS), ROWS, T, device=host.device)
     # Some rows at a time: few passes over much memory on a CPU, never a batch's logits twice on a GPU.
@@ -96,9 +98,13 @@ def losses_of(host: ModelHost, inputs: np.ndarray, targets: np.ndarray) -> torch
             # The host could still write to what it shares: the loss is made from a copy that it cannot reach.
             own = scratch[: part.stop - first].copy_(logits[part])
             losses[start // ROWS, part] = cross_entropy(own, wanted[part])
+    return losses.view(-1, T)[:N].cpu()
+
+
+def require_finite(losses: torch.Tensor) -> None:
+    """Raises Refused. (A logit of -inf is an honest way to rule a token out, where the target is another.)"""
     if not torch.isfinite(losses).all():
         raise Refused("logits are not finite")
-    return losses.view(-1, T)[:N].cpu()
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -212,7 +218,8 @@ def audit(host: ModelHost, rows: np.ndarray, losses: torch.Tensor, thorough: boo
     probes = draw_probes(rows, before, thorough, random.SystemRandom())
     after = losses_of(host, probes.inputs, rows[probes.row, 1:]).numpy()
     change = after - before[probes.row]  # positive: the second host, which lacks the ends, did worse
-    change[np.arange(change.shape[1]) >= probes.cut[:, None]] = 0.0
+    change[np.arange(change.shape[1]) >= probes.cut[:, None]] = 0.0  # there, targets do not follow from inputs
+    require_finite(torch.from_numpy(change))
     return judge(change, probes.cut)
 
 
@@ -249,24 +256,23 @@ class ModelHost:
 
     `box` is what its command begins with (a sandbox); `seconds` may pass in all while logits are awaited."""
 
-    def __init__(self, run_dir: Path, shape: tuple[int, int, int], box: Sequence[str], seconds: float) -> None:
+    def __init__(
+        self, run_dir: Path, shape: tuple[int, int, int], box: Sequence[str], seconds: float, log: str = "host.log"
+    ) -> None:
         self.shape, self.boxed = shape, bool(box)
         self.allowed = self.seconds = seconds
-        self.log = run_dir / "host.log"
+        # Of its own: what it is written to can be read again, and no host may read what the other one says.
+        self.log = run_dir / log
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         # What the model's code prints goes to a file of its own: it cannot pass for the scorer's words.
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as said:
             self.process = subprocess.Popen(
                 [*box, sys.executable, __file__, str(run_dir), "--host", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
             )  # fmt: skip
         theirs.close()
-        on_cuda = pick_device().torch_device.type == "cuda"
-        self.device = torch.device("cuda" if on_cuda else "cpu")  # where the loss is computed
-        self.ids, ids_file = shared_tensor(self.shape[:2], torch.int64)
-        self.channel.send({"shape": self.shape}, ids_file)
-        self.buffer = self._offer_device_memory() if on_cuda else self._offer_memory()
+        self.device = torch.device("cuda" if pick_device().torch_device.type == "cuda" else "cpu")  # of the loss
         self.parameters = 0
 
     def _offer_memory(self) -> torch.Tensor:
@@ -285,8 +291,11 @@ class ModelHost:
         self.channel.send({"cuda_handle": handle})
         return buffer
 
-    def wait_until_ready(self) -> None:
-        """Until the model is built and loaded. Raises Refused."""
+    def begin(self) -> None:
+        """Has the model built and loaded: until now the process runs nothing of train.py. Raises Refused."""
+        self.ids, ids_file = shared_tensor(self.shape[:2], torch.int64)
+        self.channel.send({"shape": self.shape}, ids_file)
+        self.buffer = self._offer_device_memory() if self.device.type == "cuda" else self._offer_memory()
         late = f"is not built after {START_SECONDS:.0f} s"
         if self._reply(START_SECONDS, late).get("opened") is not True:
             print("evaluate: a model host cannot open the GPU's memory here: logits go through the machine's")
@@ -307,12 +316,14 @@ class ModelHost:
         return self.buffer[: len(ids)]
 
     def _reply(self, seconds: float, late: str) -> dict[str, Any]:
-        if not self.channel.waiting(max(0.0, seconds)):
-            raise Refused(f"the model {late}")
         try:
-            reply, _ = self.channel.receive()
+            if not self.channel.waiting(max(0.0, seconds)):
+                raise Refused(f"the model {late}")
+            reply, descriptor = self.channel.receive()
         except ProtocolError as error:
             raise Refused(f"the model's process spoke to the scorer by itself: {error}") from None
+        if descriptor is not None:
+            os.close(descriptor)  # nothing of the host's is wanted
         if reply is None:
             code = self.process.wait()
             if self.boxed and code > 128:  # the sandbox's word for it
@@ -331,6 +342,11 @@ class ModelHost:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
+        with contextlib.suppress(ProtocolError, OSError):  # all in its box are gone when none holds the other end
+            self.channel.socket.shutdown(socket.SHUT_WR)
+            while self.channel.waiting(END_SECONDS) and self.channel.receive()[0] is not None:
+                pass
+        self.channel.socket.close()
 
 
 def shared_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[torch.Tensor, int]:
@@ -439,14 +455,15 @@ def check_finish(run_dir: Path, fed: dict[str, Any]) -> None:
             "are allowed: what takes long belongs before the end, where run.progress counts it"
         )
     for name in MODEL_FILES:
-        if plain_sha256(run_dir / "work" / name) != fed["model_sha256"].get(name):
+        digest = plain_sha256(run_dir / "work" / name)
+        if digest is None or digest != fed["model_sha256"].get(name):  # None: no plain file, then or now
             raise Refused(f"work/{name} is not what it was when the clock stopped: run.finish alone writes it")
 
 
 def said_by_training(run_dir: Path) -> dict[str, float]:
     """The numbers that train.py gave to run.finish. They go into the summary, and decide nothing."""
     said = json.loads((run_dir / "work" / "model.json").read_text())
-    return {key: float(value) for key, value in said.items() if isinstance(value, (int, float))}
+    return {key: float(value) for key, value in said.items() if is_number(value)}
 
 
 def summary(run_dir: Path, fed: dict[str, Any], score: Score, parameters: int, sandbox: str) -> dict[str, str]:
@@ -484,15 +501,18 @@ def evaluate(run_dir: Path, box: Sequence[str] = (), thorough: bool = False) -> 
     shape = (ROWS, meta["sequence_length"], meta["vocab_size"])
     # Scoring a token costs about a third of training on it; how quick the training was, the feeder counted.
     seconds = SPARE_SECONDS + 10 * meta["eval_tokens"] * fed["seconds"] / max(1, fed["tokens"])
-    # Both start at once: to import and build is work for one core each.
-    with ModelHost(run_dir, shape, box, seconds) as first, ModelHost(run_dir, shape, box, seconds) as second:
-        token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()
-        rows = evaluation_rows(meta)
-        first.wait_until_ready()
-        losses = losses_of(first, rows[:, :-1], rows[:, 1:])
-        score = add_up(losses, rows[:, 1:], token_bytes)
-        scored = time.monotonic()
-        second.wait_until_ready()
+    # Both processes start at once, since importing is work for one core each. But the second one begins with the
+    # model when the first is gone: no lock, file or load of the machine can tell it what the first one saw.
+    with ModelHost(run_dir, shape, box, seconds, "audit.log") as second:
+        with ModelHost(run_dir, shape, box, seconds) as first:
+            token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()
+            rows = evaluation_rows(meta)
+            first.begin()
+            losses = losses_of(first, rows[:, :-1], rows[:, 1:])
+            require_finite(losses)
+            score = add_up(losses, rows[:, 1:], token_bytes)
+            scored = time.monotonic()
+        second.begin()
         audited = audit(second, rows, losses, thorough)
     result = {
         "val_bpb": score.bpb, "nats": score.nats, "bytes": score.bytes, "tokens": score.tokens, "causal": True,

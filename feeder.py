@@ -163,7 +163,10 @@ def tree(pid: int) -> Iterator[int]:
     with contextlib.suppress(psutil.Error, OSError):
         tasks = Path(f"/proc/{pid}/task")
         if tasks.is_dir():  # Linux lists a thread's children: much cheaper than going through all processes
-            below = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+            below: list[int] = []
+            for task in tasks.iterdir():
+                with contextlib.suppress(OSError):  # a thread that ended; the others count
+                    below += map(int, (task / "children").read_text().split())
         else:
             below = [child.pid for child in psutil.Process(pid).children()]
         for child in below:
@@ -228,6 +231,7 @@ class Clock:
 
     def __post_init__(self) -> None:
         self.tree = TreeClock(self.pid)
+        self.looked = -math.inf
 
     def serve(self) -> None:
         """A step is served now; the first one starts the clock."""
@@ -236,9 +240,11 @@ class Clock:
             self.started, self.cpu_started = self.served, self.cpu_served
 
     def look(self) -> None:
-        """Notes the time of processes that may be gone at the next look."""
-        if self.on_cpu and self.started is not None and self.stopped is None:
+        """Notes the time of processes that may be gone at the next look. To be called all the time."""
+        is_counting = self.on_cpu and self.started is not None and self.stopped is None
+        if is_counting and time.monotonic() - self.looked >= self.LOOK:
             self.tree.read()
+            self.looked = time.monotonic()
 
     def stop(self) -> None:
         self.tree.read()
@@ -299,6 +305,8 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.buffer = b""
+        self.descriptor: int | None = None  # that came with what is in the buffer
+        self.is_over = False  # the other side is gone
 
     def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
         data = json.dumps(message).encode() + b"\n"
@@ -309,20 +317,12 @@ class Channel:
                 socket.send_fds(self.socket, [data], [descriptor])
 
     def receive(self) -> tuple[dict[str, Any] | None, int | None]:
-        """The next message and the descriptor that came with it; (None, None) when the other side is gone.
+        """The next message and the descriptor that came with it; None for a message when the other side is gone.
         Raises ProtocolError."""
-        descriptor = None
-        while b"\n" not in self.buffer:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, 1)
-            except OSError:
-                return None, None
-            if not data:
-                return None, None
-            self.buffer += data
-            descriptor = descriptors[0] if descriptors else descriptor
-            if len(self.buffer) > self.LONGEST:
-                raise ProtocolError(f"a message of more than {self.LONGEST} bytes")
+        self.waiting(None)
+        descriptor, self.descriptor = self.descriptor, None
+        if b"\n" not in self.buffer:
+            return None, descriptor
         line, self.buffer = self.buffer.split(b"\n", 1)
         try:
             message = json.loads(line)
@@ -333,7 +333,29 @@ class Channel:
         return message, descriptor
 
     def waiting(self, timeout: float | None) -> bool:
-        return b"\n" in self.buffer or bool(select.select([self.socket], [], [], timeout)[0])
+        """Whether `receive` has its answer within `timeout` seconds, None for ever. Half a message is none: who
+        never sends the rest must not hold up who waits with a timeout. Raises ProtocolError."""
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while b"\n" not in self.buffer and not self.is_over:
+            left = None if timeout is None else max(0.0, until - time.monotonic())
+            if not select.select([self.socket], [], [], left)[0]:
+                return False
+            self._read()
+        return True
+
+    def _read(self) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, 1)
+        except OSError:
+            data, descriptors = b"", []
+        for descriptor in descriptors:
+            if self.descriptor is not None:
+                os.close(self.descriptor)
+            self.descriptor = descriptor
+        self.buffer += data
+        self.is_over = not data
+        if len(self.buffer) > self.LONGEST:
+            raise ProtocolError(f"a message of more than {self.LONGEST} bytes")
 
 
 def whole_number(message: dict[str, Any], key: str, most: int) -> int:
@@ -483,11 +505,12 @@ def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
     with (run_dir / "curve.jsonl").open("w") as curve:
         flushed = time.monotonic()
         while True:
+            clock.look()
             if ring and ring.is_behind and not channel.waiting(0):
                 ring.pack_one()  # while the trainer computes
                 continue
-            while not channel.waiting(clock.LOOK):
-                clock.look()
+            if not channel.waiting(clock.LOOK):
+                continue
             message, descriptor = channel.receive()
             if descriptor is not None:
                 os.close(descriptor)  # nothing of the trainer's is wanted
@@ -540,7 +563,8 @@ def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
         **{key: totals[key] for key in ("seconds", "cpu_seconds", "share")},
         "tokens": tokens, "steps": steps, "budget": clock.budget.text, "seed": packer.seed,
         "overrun": max(0.0, totals["share"] - 1), "finished": finished, "model_sha256": model,
-        "peak_memory_mb": peak, "overtime": clock.overtime(), "overtime_allowed": clock.overtime_allowed(steps),
+        "startup_cpu_seconds": clock.cpu_started, "peak_memory_mb": peak,
+        "overtime": clock.overtime(), "overtime_allowed": clock.overtime_allowed(steps),
         "epochs": packer.served / max(1, len(packer.tokens)),
         "cropped_share": packer.cropped / max(1, packer.served),
     }  # fmt: skip
@@ -559,4 +583,4 @@ def curve_point(message: dict[str, Any], served: list[dict[str, float]]) -> dict
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and (math.isnan(value) or abs(value) < 1e300)
+    return isinstance(value, (int, float)) and (value != value or abs(value) < 1e300)  # no int is too long for <

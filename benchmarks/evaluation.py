@@ -125,7 +125,7 @@ def score_plainly(run: Path, prefix: list[str]) -> None:
     with evaluate.ModelHost(run, shape, prefix, 3600.0) as host:
         token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()
         rows = prepare.evaluation_rows(meta)
-        host.wait_until_ready()
+        host.begin()
         losses = evaluate.losses_of(host, rows[:, :-1], rows[:, 1:])
         print(evaluate.add_up(losses, rows[:, 1:], token_bytes).bpb)
 
