@@ -1,0 +1,15 @@
+"""The unembedding multiplies in float32.
+
+Source: Wortsman and others 2023 (arXiv 2309.14322) on instabilities of the output.
+"""
+
+EDITS = [
+    (
+        "torch.tanh(self.head(self.trunk(tokens)).float() / SOFTCAP)",
+        "torch.tanh(self.head(self.trunk(tokens).float()) / SOFTCAP)",
+    ),
+    (
+        "    hidden = model.trunk(tokens).flatten(0, 1)\n",
+        "    hidden = model.trunk(tokens).flatten(0, 1).float()\n",
+    ),
+]

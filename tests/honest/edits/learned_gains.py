@@ -1,0 +1,35 @@
+"""A learned gain for each channel after the norms of attention and MLP.
+
+Source: RMSNorm as Zhang and Sennrich had it (arXiv 1910.07467).
+"""
+
+EDITS = [
+    (
+        '        self.attention, self.mlp = Attention(config, layer), MLP(config["width"])\n',
+        """\
+        self.attention, self.mlp = Attention(config, layer), MLP(config["width"])
+        self.gain_a, self.gain_m = (nn.Parameter(torch.ones(config["width"])) for _ in range(2))
+""",
+    ),
+    (
+        """\
+        x = x + self.attention(norm(x), tokens, cos, sin)
+        x = x + self.mlp(norm(x))
+""",
+        """\
+        x = x + self.attention(self.gain_a.to(x.dtype) * norm(x), tokens, cos, sin)
+        x = x + self.mlp(self.gain_m.to(x.dtype) * norm(x))
+""",
+    ),
+    (
+        '    matrices = [p for name, p in inside.items() if "values" not in name]\n',
+        '    matrices = [p for name, p in inside.items() if "values" not in name and p.ndim == 2]\n',
+    ),
+    (
+        "    groups[-1].betas = X0_BETAS\n",
+        """\
+    groups[-1].betas = X0_BETAS
+    groups.append(Group("adamw", [p for p in inside.values() if p.ndim == 1], SCALAR_LR / 50))
+""",
+    ),
+]

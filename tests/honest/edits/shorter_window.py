@@ -1,0 +1,6 @@
+"""A short window of an eighth of the context.
+
+Source: autoresearch's mar8 log went from a half down to an eighth.
+"""
+
+EDITS = [("SMALL_SHORT_WINDOW = 64", "SMALL_SHORT_WINDOW = 8")]
