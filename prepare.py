@@ -364,7 +364,7 @@ class Run:
     """One training run. Made by start_run; see the module's docstring for how it is used."""
 
     NOT_FINITE_AFTER = 16  # steps in flight at most before a loss is looked at
-    DIVERGED_OVER = 1.0  # nats worse than guessing uniformly, as the median of some recent losses
+    DIVERGED_OVER = 1.0  # nats worse than guessing uniformly, or than the start, as the median of recent losses
 
     def __init__(self, meta: dict[str, Any], seed: int, budget: Budget, channel: Channel, folder: Path) -> None:
         self.device_info = pick_device()
@@ -380,6 +380,7 @@ class Run:
         self._feeder: subprocess.Popen[bytes] | None = None
         self._pending: deque[tuple[int, Any, Any, dict[str, float]]] = deque()
         self._recent: deque[float] = deque(maxlen=8)
+        self._worst = math.log(self.vocab_size)  # what guessing uniformly gives
         self._smooth = 0.0
         self._logged = 0
         self._display = Display(str(budget))
@@ -457,12 +458,13 @@ class Run:
         if not finite:
             self._stop(f"loss is {loss} at step {step}")
         self._recent.append(loss)
+        if self._logged == 0:
+            self._worst = max(self._worst, loss)  # what is added to the loss (a second head's, say) is there at once
         self._logged += 1
         self._smooth = loss if self._logged == 1 else 0.9 * self._smooth + 0.1 * loss
-        uniform = math.log(self.vocab_size)
         median = sorted(self._recent)[len(self._recent) // 2]
-        if len(self._recent) == self._recent.maxlen and median > uniform + self.DIVERGED_OVER:
-            self._stop(f"diverged by step {step}: loss {median:.2f}, guessing uniformly gives {uniform:.2f}")
+        if len(self._recent) == self._recent.maxlen and median > self._worst + self.DIVERGED_OVER:
+            self._stop(f"diverged by step {step}: loss {median:.2f}, it began at most at {self._worst:.2f}")
         self._display.show(self, step, self._smooth, extra)
 
     def _stop(self, why: str) -> NoReturn:
