@@ -240,7 +240,7 @@ def judge(change: np.ndarray, cut: np.ndarray) -> Audit:
     if (not unstable and np.abs(change).max() > rounding) or moved > expected + 4 * math.sqrt(expected) + 2:
         i, p = divmod(int(np.abs(change).argmax()), change.shape[1])
         worst = abs(change[i, p])
-        hint = "" if worst > ROUNDING_MOST else " (a Fourier transform's rounding reaches back: float64 mends that)"
+        hint = "" if worst > ROUNDING_MOST else " (a Fourier transform's rounding? float64 mends that)"
         raise Refused(f"not causal: other tokens from {cut[i]} on move the loss at {p} by {worst:.3g} nats{hint}")
     # What stays below that everywhere may still add up.
     if at_cut.mean() > TOLERANCE / 10 + 5 * at_cut.std() / math.sqrt(len(at_cut)):

@@ -380,7 +380,7 @@ class Run:
         self._feeder: subprocess.Popen[bytes] | None = None
         self._pending: deque[tuple[int, Any, Any, dict[str, float]]] = deque()
         self._recent: deque[float] = deque(maxlen=8)
-        self._worst = math.log(self.vocab_size)  # what guessing uniformly gives
+        self._start = 0.0
         self._smooth = 0.0
         self._logged = 0
         self._display = Display(str(budget))
@@ -459,12 +459,14 @@ class Run:
             self._stop(f"loss is {loss} at step {step}")
         self._recent.append(loss)
         if self._logged == 0:
-            self._worst = max(self._worst, loss)  # what is added to the loss (a second head's, say) is there at once
+            self._start = loss  # with all that is added to it, a second head's loss for instance
         self._logged += 1
         self._smooth = loss if self._logged == 1 else 0.9 * self._smooth + 0.1 * loss
+        uniform = math.log(self.vocab_size)
         median = sorted(self._recent)[len(self._recent) // 2]
-        if len(self._recent) == self._recent.maxlen and median > self._worst + self.DIVERGED_OVER:
-            self._stop(f"diverged by step {step}: loss {median:.2f}, it began at most at {self._worst:.2f}")
+        is_full = len(self._recent) == self._recent.maxlen
+        if is_full and median > max(uniform, self._start) + self.DIVERGED_OVER:
+            self._stop(f"diverged by step {step}: loss {median:.2f}, guessing uniformly gives {uniform:.2f}")
         self._display.show(self, step, self._smooth, extra)
 
     def _stop(self, why: str) -> NoReturn:
