@@ -380,7 +380,7 @@ class Run:
         self._feeder: subprocess.Popen[bytes] | None = None
         self._pending: deque[tuple[int, Any, Any, dict[str, float]]] = deque()
         self._recent: deque[float] = deque(maxlen=8)
-        self._start = 0.0
+        self._first_loss = 0.0
         self._smooth = 0.0
         self._logged = 0
         self._display = Display(str(budget))
@@ -459,13 +459,13 @@ class Run:
             self._stop(f"loss is {loss} at step {step}")
         self._recent.append(loss)
         if self._logged == 0:
-            self._start = loss  # with all that is added to it, a second head's loss for instance
+            self._first_loss = loss  # with all that is added to it, a second head's loss for instance
         self._logged += 1
         self._smooth = loss if self._logged == 1 else 0.9 * self._smooth + 0.1 * loss
         uniform = math.log(self.vocab_size)
         median = sorted(self._recent)[len(self._recent) // 2]
         is_full = len(self._recent) == self._recent.maxlen
-        if is_full and median > max(uniform, self._start) + self.DIVERGED_OVER:
+        if is_full and median > max(uniform, self._first_loss) + self.DIVERGED_OVER:
             self._stop(f"diverged by step {step}: loss {median:.2f}, guessing uniformly gives {uniform:.2f}")
         self._display.show(self, step, self._smooth, extra)
 
