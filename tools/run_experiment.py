@@ -143,6 +143,8 @@ def show(run: Run, now: Situation) -> None:
         return
     for line in attend.result(run, now.incumbent):
         print(line)
+    if why := attend.not_boxed(run.record):
+        print(f"note: not boxed: {why}")
     if now.verdict is not None and now.verdict.status == "confirm":
         for reason in now.verdict.reasons:
             print(reason)

@@ -7,11 +7,12 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from harness import attend, campaign, disk, limits, steering, stint
+from harness import attend, box, campaign, disk, limits, steering, stint
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
 from harness.ledger import clean
 from harness.situation import Situation, look
+from harness.text import said
 
 NAME = "status"
 SHOWN = 8  # results
@@ -35,6 +36,7 @@ def facts(now: Situation) -> dict[str, Any]:
         "program_diff": steering.changes(now),
         "budget": pinned.budget if pinned else None,
         "profile": f"{pinned.profile} on {pinned.device}" if pinned else None,
+        "sandbox": pinned.sandbox if pinned else None,
         "noise": {"sigma": noise.sigma, "runs": noise.runs} if noise else None,
         "experiments": len(now.experiments),
         "kept": best.number if best else 0,
@@ -100,7 +102,7 @@ def current(now: Situation, experiment: Experiment) -> dict[str, Any]:
         "message": clean(run.request.message),
         "progress": told.get(now.state.name, ""),
         "outcome": run.record.outcome if run.record else None,
-        "reason": run.record.reason if run.record else None,
+        "reason": said(run.record.reason) if run.record else None,
         "val_bpb": run.record.val_bpb if run.record else None,
         "verdict": now.verdict.status if now.verdict else None,
         "reasons": list(now.verdict.reasons) if now.verdict else [],
@@ -127,6 +129,8 @@ def show(found: dict[str, Any]) -> None:
         print("program.md: as it was at the last run")
     if found["budget"]:
         print(f"budget: {found['budget']} a run, profile {found['profile']}")
+    if found["sandbox"] not in (None, box.NAME):
+        print(f"sandbox: {found['sandbox']}")
     for line in found["limits"]:
         print(line)
     if best:

@@ -55,7 +55,7 @@ const DENIED = [
   [/^sudo\b/, "The bench needs no rights but yours."],
   [/^rm\b/, "Nothing has to be deleted: tools/revert.py drops an edit, and what runs leave is the record."],
   [/^(kill|pkill|killall)\b/, "scripts/run_experiment.sh --stop ends a run that is surely lost."],
-  [/(^|[\s/])verify\.py\b|tools\/verify/, `The record is the person's to check. ${STATUS}`],
+  [/(^|[\s/])(verify|audit)\.py\b|tools\/(verify|audit)/, `The record is the person's to check. ${STATUS}`],
   [/(^|[\s/])(start\.sh|start\.py|stop\.py|next_turn\.py)\b/, PERSONS],
   [/(^(touch|tee|cp|mv)\s(.*[\s/])?|>\s*(\S*\/)?)STOP(\s|$)/, PERSONS],
   [/^(\S*\/)?opencode\b/, `You are in opencode. ${STATUS}`],

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from harness import record
+
 PROJECT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("bench")
 TOOLS = ("run_experiment.py", "log_result.py", "revert.py", "status.py", "stop.py", "report.py", "audit.py")
@@ -256,9 +258,9 @@ class Lab:
         raise AssertionError(f"no {what} after {seconds} s")
 
     def settle(self, seconds: float = 20.0) -> None:
-        """Wait until nothing of this checkout runs."""
+        """Wait until nothing of this checkout runs, nor holds a lock on its way out."""
         deadline = time.monotonic() + seconds
-        while found := self.processes():
+        while (found := self.processes()) or any(map(record.is_locked, self.root.glob("runs/*/*/run.lock"))):
             assert time.monotonic() < deadline, found
             time.sleep(0.01)
 

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from harness import driver, stint, summary
+from harness import box, driver, stint, summary
 from harness.situation import look
 
 from tests.harness.lab import Lab
@@ -114,6 +114,21 @@ def test_the_page_of_a_stint_that_is_over(lab: Lab, monkeypatch: pytest.MonkeyPa
     found = json.loads(lab.call("report.py", "--json").out)["stint"]
     assert (found["going"], found["experiments"]) == (False, 1)
     assert abs(found["ended"] - ended) < 60 and found["wall_seconds"] < 3600
+
+
+def test_runs_that_were_boxed(lab: Lab) -> None:
+    found = json.loads(lab.call("report.py", "--json").out)
+    boxed = lab.record(0)["sandbox"] == box.NAME
+    assert ("not boxed" in page(lab)) != boxed
+    assert (found["boxed"], bool(found["sandbox"])) == (float(boxed), not boxed)
+
+
+def test_runs_that_were_not_boxed(new: Lab) -> None:
+    assert json.loads(new.call("report.py", "--json").out)["boxed"] is None
+    new.run("--baseline", AUTORESEARCH_SANDBOX="off")
+    assert "not boxed: 1 of 1 runs (switched off by AUTORESEARCH_SANDBOX)" in page(new)
+    found = json.loads(new.call("report.py", "--json").out)
+    assert (found["boxed"], found["sandbox"]) == (0.0, {"switched off by AUTORESEARCH_SANDBOX": 1})
 
 
 def test_names_from_the_log_are_data(lab: Lab) -> None:

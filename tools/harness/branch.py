@@ -202,6 +202,13 @@ def bench_changes(git: Git, pinned: str) -> list[str]:
     return sorted(files)
 
 
+def bench_strangers(git: Git) -> list[str]:
+    """Python files in the bench's folders that git does not track, ignored ones too: `tools/json.py` would be
+    imported in place of Python's own by every command."""
+    output = git.run("ls-files", "--others", "-z", "--", *BENCH_FOLDERS).decode("utf-8", "surrogateescape")
+    return sorted(name for name in output.split("\0") if name.endswith((".py", ".so", ".pth")))
+
+
 def fixed_files(git: Git, commit: str) -> list[str]:
     """The Python files at the root of `commit` other than train.py: the fixed half of every snapshot."""
     names = git.run("ls-tree", "--name-only", "-z", commit).decode("utf-8", "surrogateescape").split("\0")

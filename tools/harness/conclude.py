@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import Refused, record
+from . import Refused, integrity, record, submit
 from . import branch as git_branch
 from . import campaign as campaigns
 from .experiment import scores
@@ -30,9 +30,13 @@ class Conclusion:
 
 def log(now: Situation, description: str, note: str) -> Conclusion:
     """Decide on the experiment that ended; a keep moves the branch, `confirm` changes nothing. Raises Refused."""
-    experiment, verdict = now.newest, now.verdict
-    if experiment is None or verdict is None:
+    experiment, verdict, campaign = now.newest, now.verdict, now.campaign
+    if experiment is None or verdict is None or campaign is None:
         raise _nothing_to_log(now)
+    # Neither other rules nor other numbers than those that were pinned and measured may decide.
+    git = now.branch.git
+    submit.check_bench(git, campaign)
+    integrity.check(git, campaign, [*experiment.own, *(now.incumbent.runs if now.incumbent else ())])
     if verdict.status == "confirm":
         return Conclusion(verdict, None, now)
     records = [run.record for run in experiment.own if run.record]

@@ -31,6 +31,16 @@ def check_bench(changed: Sequence[str], pinned: str, tag: str) -> None:
         )
 
 
+def check_strangers(strangers: Sequence[str]) -> None:
+    """Refuse Python files that lie among the bench's and are none of them."""
+    if strangers:
+        more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
+        raise Refused(
+            f"{strangers[0]} is in the bench's folder and not in git{more}, and could be imported for another "
+            "module: move it out of the repository"
+        )
+
+
 def check_source(text: bytes | None) -> None:
     """Refuse a train.py that cannot train: missing, not Python, or without its build_model."""
     if text is None:

@@ -95,7 +95,7 @@ def fix(now: Situation, message: str) -> Path:
 def confirm(now: Situation) -> Path:
     """Run again, on a fresh seed, the side that the verdict asked for."""
     campaign, experiment, side = _undecided(now, "confirm", "the verdict asks for no confirmation")
-    _check_bench(now, campaign)
+    check_bench(now.branch.git, campaign)
     _check_room(now)
     chosen = now.incumbent.experiment if side == "incumbent" and now.incumbent else experiment
     again = chosen.candidate.request
@@ -107,7 +107,7 @@ def resume(now: Situation, run: Run) -> Path:
     """Give an interrupted run a new runner, which goes on from the last finished stage."""
     _check_room(now)
     if now.campaign is not None:
-        _check_bench(now, now.campaign)
+        check_bench(now.branch.git, now.campaign)
         _check_machine(now, now.campaign)
     return _launch(now.root, run.path)
 
@@ -173,14 +173,10 @@ def _undecided(now: Situation, status: str, otherwise: str) -> tuple[Campaign, E
 
 def _check_edit(now: Situation, campaign: Campaign) -> None:
     guard.check_files(git_branch.changed_files(now.branch.git))
-    _check_bench(now, campaign)
+    check_bench(now.branch.git, campaign)
     guard.check_source(now.text)
     # The baseline is train.py as it is committed: then the two texts are the same.
     source.check(now.text or b"", git_branch.train_text(now.branch.git, now.branch.tip))
-
-
-def _check_bench(now: Situation, campaign: Campaign) -> None:
-    guard.check_bench(git_branch.bench_changes(now.branch.git, campaign.bench), campaign.bench, campaign.tag)
 
 
 def _check_machine(now: Situation, campaign: Campaign) -> None:
@@ -207,6 +203,12 @@ def _check_machine(now: Situation, campaign: Campaign) -> None:
                 f"campaign {campaign.tag} boxes its runs, and cannot any more: {why_not}: mend that, or begin "
                 f"another campaign ({git_branch.NEW_BRANCH})"
             )
+
+
+def check_bench(git: git_branch.Git, campaign: Campaign) -> None:
+    """Refuse where the bench is not the campaign's, or something lies among it."""
+    guard.check_bench(git_branch.bench_changes(git, campaign.bench), campaign.bench, campaign.tag)
+    guard.check_strangers(git_branch.bench_strangers(git))
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,8 @@ def facts(now: Situation) -> dict[str, Any]:
         "baseline": steps[0]["val_bpb"] if steps else None,
         "best": now.incumbent.mean if now.incumbent else None,
         "noise": now.noise.sigma if now.noise else None,
+        "boxed": boxed_share(now),
+        "sandbox": unboxed(now),
         "staircase": steps,
         "stint": {
             "started": took.spent.started,
@@ -111,6 +114,18 @@ def work(now: Situation) -> Work:
     return Work(spent, used, set_limits, complaints, 0.0, wall, spent.device_hours * HOUR, going)
 
 
+def boxed_share(now: Situation) -> float | None:
+    """The share of runs that were boxed, 0 to 1; None before the first is through."""
+    measured = [run.record for run in now.runs if run.record is not None]
+    return 1 - sum(unboxed(now).values()) / len(measured) if measured else None
+
+
+def unboxed(now: Situation) -> dict[str, int]:
+    """Why runs were not boxed, and how many each."""
+    why = [attend.not_boxed(run.record) for run in now.runs if run.record is not None]
+    return dict(Counter(reason for reason in why if reason))
+
+
 def staircase(decided: list[Experiment]) -> list[dict[str, Any]]:
     """Every keep, the baseline first, with its gain over the one before."""
     steps: list[dict[str, Any]] = []
@@ -142,6 +157,8 @@ def _header(now: Situation, decided: list[Experiment]) -> list[str]:
         lines.append(
             f"begun {_moment(pinned.created)}, {pinned.budget} a run, profile {pinned.profile} on {pinned.device}"
         )
+    runs = sum(run.record is not None for run in now.runs)
+    lines += [show.shorten(f"not boxed: {n} of {runs} runs ({why})") for why, n in unboxed(now).items()]
     goal = steering.goal(steering.read(now.root))
     return [*lines, *([f"goal: {goal}"] if goal else [])]
 

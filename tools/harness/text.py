@@ -1,8 +1,8 @@
 """Text in and out: files written whole, and a run's log made fit to show.
 
 Two concerns that both end in a file's bytes. A campaign must survive a kill at any moment, so nothing is
-ever half-written; and a log is data from the experiment, so nothing in it may look like an order to the
-agent that reads it.
+ever half-written; and what a run says is data from the experiment, so nothing in it may look like an order to
+the agent that reads it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 LINE_LIMIT = 200  # characters of one log line that are shown
+SAID_LIMIT = 300  # … and of what a run says within a line of ours
+_SAID_FROM = 20_000  # characters from the end that are looked at for that
 FRAME_LINES = 30  # most lines that last_frames returns, the cause included
 
 # ---------------------------------------------------------------------------------------------------
@@ -65,18 +67,47 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 # ---------------------------------------------------------------------------------------------------
-# A log made fit to show
+# What a run says, made fit to show
+#
+# All of it reaches a reader through `said`: what train.py prints, the message of an exception (the model's too, by
+# way of the scorer), names in a summary. The reader is a language model, so there is more to take away than what a
+# terminal would obey: what cannot be seen, what looks like the end of the client's quotation, and what begins like
+# a line of our own.
 
-# Terminal sequences: CSI (colours, cursor), OSC (titles, links; ended by BEL or ST), two-character escapes.
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
+# Terminal sequences: CSI (colours, cursor), strings (OSC: titles, links; ended by BEL or ST), other escapes.
+_ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
+# Seen by nobody, and in no category of their own: joiners, fillers, selectors (256 of them: one for each byte).
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 # What could pass for a tag of the client or of a chat template: <tool>, </tool>, <|im_start|>, [INST].
-_TAG = re.compile(r"<(?=[A-Za-z/|!?])")
+_BRACKETS = str.maketrans(dict.fromkeys("<＜﹤", "‹"))
 _TEMPLATE = re.compile(r"\[(?=/?(?:INST|SYS|SYSTEM|TOOL\w*|AVAILABLE_TOOLS)\])", re.IGNORECASE)
-# What our own commands print at the start of a line, and what could pass for a turn of the conversation.
+
+SUMMARY = (
+    "val_bpb", "training_seconds", "total_seconds", "peak_vram_mb", "mfu_percent", "total_tokens_M", "num_steps",
+    "num_params_M", "depth", "seed", "budget", "epochs", "cropped_percent", "sandbox",
+)  # fmt: skip
+# What lines of our commands begin with, and what could pass for a turn of the conversation, or for an order.
+_OPENINGS = (
+    *SUMMARY, r"program\.md", "next", "verdict", "state", "cause", "note", "logged", "saved", "framework",
+    "running", "interrupted", "crashed", "refused", "stopped", "finished", "goal", "limits?", "incumbent",
+    "(?:the )?baseline", "noise", "best", "last results", "what was kept", "since its end", "the model", "open",
+    "in progress elsewhere", "not boxed", "campaign", "what the run printed.*",
+    r"(?:run|experiment|campaign)\s+\S+",
+    "system", "user", "human", "assistant", "developer", "tool", "function", "observation", "response",
+    "important", "attention", "warning", "instructions?",
+)  # fmt: skip
+_FRAMEWORK = r"(?:composite|quality|efficiency|accuracy|safety)"  # of the framework
 _MARKER = re.compile(
-    r"^[\s>#*`|]*(?:(?:next|verdict|state|cause|framework|system|user|human|assistant|tool)\s*:|---|```)",
+    rf"(?:^|[^\w\s]\s|[>)\]}}])[\W_]*(?:{'|'.join(_OPENINGS)})[\W_]{{0,4}}:"
+    rf"|^[\W_]*(?:(?:run|experiment|{_FRAMEWORK})\s+\d|\d+ ?% of the budget)"
+    r"|^\W*(?:---|```)",
     re.IGNORECASE,
 )
+_DECORATION = re.compile(r"^[\W_]+")
+_OPENING = 40  # characters after it, by which a line says what it is; what only looks so is not all ASCII
+MARK = "(printed by the run) "
 
 
 def printable(line: str) -> str:
@@ -88,18 +119,34 @@ def printable(line: str) -> str:
     # C*: control, format (text direction, zero width), surrogate; Zl, Zp: other line ends
     return "".join(
         " " if unicodedata.category(c) in ("Zl", "Zp") else c
-        for c in line
+        for c in _INVISIBLE.sub("", line)
         if not unicodedata.category(c).startswith("C")
     )
 
 
+def said(text: str, most: int = SAID_LIMIT) -> str:
+    """What a run said, fit to stand in a line of ours: one line of at most `most` characters, no tag in it, named
+    as the run's where it could pass for ours. Doing it again changes nothing."""
+    line = " ".join(printable(part).strip() for part in text[-_SAID_FROM:].split("\n")).strip()
+    return _fit(line, most)
+
+
 def _quote(line: str) -> str:
-    """One printable log line as data: shortened, tags broken, look-alikes of our own output named."""
-    line = line.rstrip()
-    if len(line) > LINE_LIMIT:
-        line = line[: LINE_LIMIT - 1] + "…"
-    line = _TEMPLATE.sub("(", _TAG.sub("‹", line))
-    return f"| (printed by the run) {line.strip()}" if _MARKER.match(line) else f"| {line}".rstrip()
+    """One printable log line as a line of data."""
+    return f"| {_fit(line, LINE_LIMIT)}".rstrip()
+
+
+def _fit(line: str, most: int) -> str:
+    """A printable line without tags, marked as the run's where it begins as ours do, or with what may look so."""
+    line = _shortened(_TEMPLATE.sub("(", line.rstrip().translate(_BRACKETS)), most)
+    opening = _DECORATION.sub("", line)[:_OPENING].replace("‹", "(")
+    if not line.startswith(MARK) and (_MARKER.search(line) or not opening.isascii()):
+        line = MARK + line.strip()
+    return _shortened(line, most)
+
+
+def _shortened(line: str, most: int) -> str:
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def clean_log(text: str, lines: int = 20) -> list[str]:
@@ -138,7 +185,8 @@ _TELLING = re.compile(
 _OURS = re.compile(r"(?:train|prepare|evaluate): ")
 _STEP = re.compile(r"\s*\d+(?:\.\d+)? ?% \|")
 _HEADER = "Traceback (most recent call last):"
-_FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line (?P<line>[0-9]+)(?:, in (?P<function>.+))?')
+_NAME = re.compile(r"<?[A-Za-z_][\w.]{0,60}>?", re.ASCII)  # of a function: f, <module>, A.forward
 
 
 def last_frames(log: str) -> list[str]:
@@ -177,7 +225,7 @@ def last_frames(log: str) -> list[str]:
     room = FRAME_LINES - 1
     if len(shown) > room:  # the last frames are nearest the fault
         shown = [shown[0], f"({len(shown) - room + 1} lines left out)", *shown[2 - room :]]
-    return [f"cause: {_quote(cause.strip())[2:]}{place}", *map(_quote, shown)]
+    return [f"cause: {_fit(cause.strip(), LINE_LIMIT)}{place}", *map(_quote, shown)]
 
 
 def _traceback(lines: list[str], start: int) -> tuple[int, int]:
@@ -196,6 +244,7 @@ def _place(frames: list[str]) -> str:
     for line in reversed(frames):
         frame = _FRAME.match(line)
         if frame and frame["file"].endswith("train.py"):
-            inside = f", in {frame['function']}" if frame["function"] else ""
-            return f" (train.py, line {frame['line']}{inside})"
+            name = frame["function"] or ""
+            inside = f", in {name.translate(_BRACKETS)}" if _NAME.fullmatch(name) else ""
+            return f" (train.py, line {frame['line'][:8]}{inside})"
     return ""
