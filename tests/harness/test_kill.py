@@ -175,6 +175,7 @@ def test_stop_of_an_interrupted_run(lab: Lab) -> None:
     begin(lab)
     lab.wait_for("trainer")
     os.kill(lab.wait_for("runner"), signal.SIGKILL)
+    lab.settle(10)
     assert lab.run("--stop").code == 0
     assert lab.record(1)["outcome"] == "stopped"
 
