@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from . import syscalls
+
 MARK = "AUTORESEARCH_RUN"
 STARTED_BY = "AUTORESEARCH_START"  # the pid of scripts/start.sh, in all that its client starts but the runs
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -47,6 +49,7 @@ def spawn(
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)
+        syscalls.restrict()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if file_most is not None:
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,0 +1,56 @@
+"""System calls that no process of a run may make: ways past the box that no namespace parts.
+
+The kernel's keyrings, above all: they outlive who writes to them, so a run could leave its weights there for the
+next one, and one model host its answers for the other. A seccomp filter (seccomp(2)) in classic BPF, by hand: it is
+a dozen instructions, and a library would be a dependency.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import struct
+import sys
+
+# Numbers by architecture, after linux/audit.h and the kernel's tables; the same names in the same order.
+NAMES = ("add_key", "request_key", "keyctl", "perf_event_open", "bpf", "userfaultfd", "io_uring_setup")
+NUMBERS = {
+    "x86_64": (0xC000003E, (248, 249, 250, 298, 321, 323, 425)),
+    "aarch64": (0xC00000B7, (217, 218, 219, 241, 280, 282, 425)),
+}
+_X32 = 0x40000000  # x86_64's other numbering begins here
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, …|JGE|K, BPF_RET|K
+_NUMBER_AT, _ARCHITECTURE_AT = 0, 4  # in struct seccomp_data
+_ALLOW, _DENY = 0x7FFF0000, 0x00050000 | errno.EPERM
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
+
+
+def program(machine: str) -> bytes:
+    """The filter for an architecture, 8 bytes an instruction; empty where its numbers are not known here."""
+    if machine not in NUMBERS:
+        return b""
+    architecture, denied = NUMBERS[machine]
+    tests = [(_EQUAL, number) for number in denied] + [(_AT_LEAST, _X32)]
+    lines = [(_LOAD, 0, 0, _ARCHITECTURE_AT)]
+    # Jumps count the instructions to skip. What speaks another architecture's numbers is denied all.
+    lines += [(_EQUAL, 0, len(tests) + 2, architecture), (_LOAD, 0, 0, _NUMBER_AT)]
+    lines += [(code, len(tests) - i, 0, number) for i, (code, number) in enumerate(tests)]
+    lines += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)]
+    return b"".join(struct.pack("HBBI", *line) for line in lines)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
+
+
+_code = program(platform.machine()) if sys.platform == "linux" else b""
+_program = _Program(len(_code) // 8, _code)  # made before any fork
+_libc = ctypes.CDLL(None, use_errno=True) if _code else None
+
+
+def restrict() -> None:
+    """Forbid them to this process and all that it will start; for the moment between fork and exec."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.byref(_program), 0, 0)
