@@ -61,12 +61,15 @@ def test_a_standalone_run_gives_the_same_digits_twice(tiny, tmp_path):
     bench = make_bench(tmp_path)
     runs = [train(bench, AUTORESEARCH_SEED="7") for _ in range(2)]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
+    audit = json.loads((bench / "runs" / "standalone" / "score.json").read_text())["audit"]
+    assert audit["moved"] == 0
     scores = [[line for line in run.stdout.splitlines() if line.startswith("val_bpb:")] for run in runs]
     assert len(scores[0]) == 1 and scores[0] == scores[1]
     standalone = bench / "runs" / "standalone"
     curve = [json.loads(line) for line in (standalone / "curve.jsonl").read_text().splitlines()]
     fed = json.loads((standalone / "feed.json").read_text())
     assert len(curve) == fed["steps"] == 7 and fed["seed"] == 7
+    assert fed["finished"] and fed["overtime"] < fed["overtime_allowed"]
     assert curve[-1]["loss"] < curve[0]["loss"]
 
 

@@ -1,8 +1,8 @@
 """System calls that no process of a run may make: ways past the box that no namespace parts.
 
 The kernel's keyrings, above all: they outlive who writes to them, so a run could leave its weights there for the
-next one, and one model host its answers for the other. A seccomp filter (seccomp(2)) in classic BPF, by hand: it is
-a dozen instructions, and a library would be a dependency.
+next one, and one model host its answers for the other. A seccomp filter (seccomp(2)) in classic BPF, by hand: it
+is a dozen instructions, and a library would be a dependency.
 """
 
 from __future__ import annotations
