@@ -328,9 +328,9 @@ def test_a_module_among_the_tools(lab: Lab) -> None:
     """It would be imported in place of Python's own; also where git is told to look away."""
     (lab.root / ".git/info").mkdir(exist_ok=True)
     (lab.root / ".git/info/exclude").write_text("json.py\n")
-    (lab.root / "tools/harness/json.py").write_text("")
+    (lab.root / "tools/json.py").write_text("")
     lab.edit(SCORE=1.4)
     line = refusal(lab.run("-m", "exp: x"))
-    assert "tools/harness/json.py" in line and "move it out" in line
-    (lab.root / "tools/harness/json.py").unlink()
+    assert "tools/json.py" in line and "move it out" in line
+    (lab.root / "tools/json.py").unlink()
     assert lab.run("-m", "exp: x").code == 0

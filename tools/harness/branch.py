@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -203,10 +204,11 @@ def bench_changes(git: Git, pinned: str) -> list[str]:
 
 
 def bench_strangers(git: Git) -> list[str]:
-    """Python files in the bench's folders that git does not track, ignored ones too: `tools/json.py` would be
-    imported in place of Python's own by every command."""
-    output = git.run("ls-files", "--others", "-z", "--", *BENCH_FOLDERS).decode("utf-8", "surrogateescape")
-    return sorted(name for name in output.split("\0") if name.endswith((".py", ".so", ".pth")))
+    """Files beside the commands, ignored ones too, that git does not track and that would be imported in place of
+    Python's own modules: `tools/json.py`."""
+    output = git.run("ls-files", "--others", "-z", "--", "tools").decode("utf-8", "surrogateescape")
+    modules = ((name, name.split("/")[1].partition(".")[0]) for name in output.split("\0") if name)
+    return sorted(name for name, module in modules if module in sys.stdlib_module_names)
 
 
 def fixed_files(git: Git, commit: str) -> list[str]:

@@ -32,12 +32,12 @@ def check_bench(changed: Sequence[str], pinned: str, tag: str) -> None:
 
 
 def check_strangers(strangers: Sequence[str]) -> None:
-    """Refuse Python files that lie among the bench's and are none of them."""
+    """Refuse files that would be imported in place of Python's own modules."""
     if strangers:
         more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
         raise Refused(
-            f"{strangers[0]} is in the bench's folder and not in git{more}, and could be imported for another "
-            "module: move it out of the repository"
+            f"{strangers[0]} is not in git{more}, and every command would import it in place of Python's own module: "
+            "move it out of the repository"
         )
 
 
