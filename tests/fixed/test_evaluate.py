@@ -267,7 +267,7 @@ def test_a_pickle_for_weights_is_not_run(tiny, tmp_path, in_threads):
             return os.mkdir, (str(tmp_path / "was run"),)
 
     run = make_run(tmp_path / "run")
-    (run / "work" / "weights.pt").write_bytes(pickle.dumps(Payload()))
+    (run / "work" / "weights.pt").write_bytes(pickle.dumps(Payload(), protocol=2))
     seal(run)
     with pytest.raises(evaluate.Refused, match="UnpicklingError in the model"):
         evaluate.evaluate(run)

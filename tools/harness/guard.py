@@ -36,7 +36,7 @@ def check_strangers(strangers: Sequence[str]) -> None:
     if strangers:
         more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
         raise Refused(
-            f"{strangers[0]} is not in git{more}, and every command would import it in place of Python's own module: "
+            f"{strangers[0]} is not in git{more}, and commands would import it in place of Python's own: "
             "move it out of the repository"
         )
 
