@@ -229,15 +229,21 @@ class Clock:
 
     LOOK = 0.1  # seconds between two looks at the trainer's processes
 
+    STARTUP_CPU, STARTUP = 15.0, 180.0  # seconds that imports, building and compiling may take; more is charged
+
     def __post_init__(self) -> None:
         self.tree = TreeClock(self.pid)
         self.looked = -math.inf
+        self.born, self.cpu_born = time.monotonic(), self.tree.read()
+        self.charged = 0.0
 
     def serve(self) -> None:
         """A step is served now; the first one starts the clock."""
         self.served, self.cpu_served = time.monotonic(), self.tree.read()
         if self.started is None:
             self.started, self.cpu_started = self.served, self.cpu_served
+            startup = self.cpu_started - self.cpu_born if self.on_cpu else self.started - self.born
+            self.charged = max(0.0, startup - (self.STARTUP_CPU if self.on_cpu else self.STARTUP))
 
     def look(self) -> None:
         """Notes the time of processes that may be gone at the next look. To be called all the time."""
@@ -265,16 +271,20 @@ class Clock:
         return self.tree.total - self.cpu_served if self.on_cpu else self.stopped - self.served
 
     def overtime_allowed(self, steps: int) -> float:
-        """What the steps in flight and saving may take: 2 % of a budget in time, four mean steps, or 2 s."""
+        """What the steps in flight and saving may take: four mean steps, of a budget in time at most 10 %; but 2 %
+        of it and 2 s in any case."""
         spent = self.cpu_served - self.cpu_started if self.on_cpu else self.served - (self.started or 0.0)
-        share = 0.0 if self.budget.unit == "tok" else 0.02 * self.budget.amount
-        return max(share, 4 * spent / max(1, steps - 1), 2.0)
+        some_steps = 4 * spent / max(1, steps - 1)
+        if self.budget.unit == "tok":
+            return max(some_steps, 2.0)
+        return max(0.02 * self.budget.amount, min(some_steps, 0.1 * self.budget.amount), 2.0)
 
     def share(self, tokens: int) -> float:
         """Of the budget, spent; more than 1 when overrun."""
         if self.budget.unit == "tok":
             return tokens / self.budget.amount
-        return (self.seconds() if self.budget.unit == "s" else self.cpu_seconds()) / self.budget.amount
+        spent = self.seconds() if self.budget.unit == "s" else self.cpu_seconds()
+        return (spent + self.charged) / self.budget.amount
 
     def is_over(self, tokens: int, step_tokens: int) -> bool:
         """Whether the budget has no room for another step. How long one takes nobody knows before, so a budget
@@ -563,7 +573,7 @@ def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
         **{key: totals[key] for key in ("seconds", "cpu_seconds", "share")},
         "tokens": tokens, "steps": steps, "budget": clock.budget.text, "seed": packer.seed,
         "overrun": max(0.0, totals["share"] - 1), "finished": finished, "model_sha256": model,
-        "startup_cpu_seconds": clock.cpu_started, "peak_memory_mb": peak,
+        "startup_charged": clock.charged, "peak_memory_mb": peak,
         "overtime": clock.overtime(), "overtime_allowed": clock.overtime_allowed(steps),
         "epochs": packer.served / max(1, len(packer.tokens)),
         "cropped_share": packer.cropped / max(1, packer.served),

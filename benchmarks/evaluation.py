@@ -99,7 +99,7 @@ def commands(clone: Path, run: Path) -> tuple[dict[str, list[str]], dict[str, st
     assert pinned is not None
     prefix: list[str] = []
     if pinned.is_boxed:
-        program, _ = box.find(clone)
+        program, _ = box.find(clone, pinned.sandbox_program)
         assert program is not None
         data = preparation.read(Path(pinned.preparation))
         made = box.make(clone, program, pinned.python, data, pinned.environment)
@@ -122,7 +122,7 @@ def score_plainly(run: Path, prefix: list[str]) -> None:
     meta = prepare.load_meta()
     prepare.settle_numerics(seed=0)
     shape = (evaluate.ROWS, meta["sequence_length"], meta["vocab_size"])
-    with evaluate.ModelHost(run, shape, prefix, 3600.0) as host:
+    with evaluate.ModelHost(run, shape, prefix, evaluate.Pace(3600.0, 3600.0, 0.0)) as host:
         token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()
         rows = prepare.evaluation_rows(meta)
         host.begin()

@@ -170,7 +170,7 @@ def remarks(run: Run, again: Replica) -> list[str]:
     found = circumstances(run, again)
     lines = [] if found["outcome"] == "finished" else [f"{found['outcome']} this time: {found['reason']}"]
     if isinstance(found["probes"], dict):
-        lines.append(f"audited with {found['probes'].get('probes')} probes, {found['probes'].get('moved')} moved")
+        lines.append(f"audited with {found['probes'].get('probes')} probes")
     if found["outcome"] == "finished" and not found["same_machine"]:
         lines.append("note: the run was made on another machine, and digits may differ between machines")
     return lines

@@ -49,6 +49,8 @@ class HostInThread:
     """Stands in for a host's process where a test needs none, and saves it the import of torch. Each loads
     train.py as a module of its own, so that what the model keeps in it is as separate as between processes."""
 
+    pid = os.getpid()  # whose CPU time is the host's
+
     def __init__(self, command: list[str], **_: object) -> None:
         self.channel = Channel(socket.socket(fileno=os.dup(int(command[-1]))))
         self.run_dir = Path(command[2])
@@ -99,7 +101,15 @@ def make_run(folder: Path, forward: str = "return plain", bias: np.ndarray | Non
     described = {"config": {"vocab": vocab}, "peak_memory_mb": 1.0, "depth": 0, "large": 10**400}
     (work / "model.json").write_text(json.dumps(described))
     torch.save({"bias": torch.zeros(vocab) if bias is None else torch.from_numpy(bias)}, work / "weights.pt")
-    fed = {"seconds": 1.0, "tokens": 10, "steps": 1, "seed": 1, "budget": "10tok", "epochs": 0.1}
+    fed = {
+        "seconds": 1.0,
+        "cpu_seconds": 1.0,
+        "tokens": 10,
+        "steps": 1,
+        "seed": 1,
+        "budget": "10tok",
+        "epochs": 0.1,
+    }
     fed |= {"cropped_share": 0.0, "overtime": 0.1, "overtime_allowed": 2.0}
     sealed = {name: plain_sha256(work / name) for name in MODEL_FILES}
     (folder / "feed.json").write_text(json.dumps({**fed, "model_sha256": sealed}))
@@ -139,7 +149,7 @@ def test_the_score_of_a_unigram_model_by_hand(tiny, tmp_path):
     assert score["val_bpb"] == pytest.approx(by_hand, rel=1e-6)
     assert score["tokens"] == len(targets)
     # An honest model does not move at all from one host to the other.
-    assert (score["audit"]["rounding"], score["audit"]["moved"]) == (TOLERANCE, 0)
+    assert score["audit"]["rounding"] == TOLERANCE
     lines = dict(line.split(":") for line in done.stdout.split("---\n")[1].splitlines())
     assert lines["val_bpb"].strip() == f"{by_hand:.6f}"
     assert list(lines)[:9] == [
@@ -174,7 +184,7 @@ def test_what_a_host_writes_after_its_reply_reaches_no_loss(tiny, tmp_path, in_t
         host.buffer.fill_(-1e9).scatter_(2, targets[..., None], 1e9)  # as if it had guessed the targets
         return honest(logits, targets)
 
-    with evaluate.ModelHost(make_run(tmp_path / "run"), shape, (), 60.0) as host:
+    with evaluate.ModelHost(make_run(tmp_path / "run"), shape, (), evaluate.Pace(60.0, 60.0, 60.0)) as host:
         host.begin()
         before = evaluate.losses_of(host, rows[:, :-1], rows[:, 1:])
         monkeypatch.setattr(evaluate, "cross_entropy", meanwhile)
@@ -204,7 +214,7 @@ def test_honest(tiny, tmp_path, in_threads, case):
     forward = HONEST[case].replace("NEVER", str(never)).replace("NEXT", str(some))
     assert never
     audit = scored(make_run(tmp_path / "run", forward))["audit"]
-    assert (audit["rounding"], audit["moved"]) == (TOLERANCE, 0)
+    assert audit["rounding"] == TOLERANCE
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -255,10 +265,40 @@ def test_refused(tiny, tmp_path, in_threads, case):
 
 
 def test_too_slow(tiny, tmp_path, in_threads, monkeypatch):
-    monkeypatch.setattr(evaluate, "SPARE_SECONDS", 0.3 - 1024)  # training took 0.1 s a token
-    run = make_run(tmp_path / "run", "time.sleep(0.2); return plain")
-    with pytest.raises(evaluate.Refused, match="took over 0 s, ten times"):
+    pace = evaluate.Pace(start=60.0, batch=0.2, first=0.1)
+    monkeypatch.setattr(evaluate.Pace, "of", lambda *_: pace)
+    run = make_run(tmp_path / "run", "[math.sqrt(i) for i in range(5_000_000)]; return plain")
+    with pytest.raises(evaluate.Refused, match=r"took over 0\.3 CPU-seconds to score a batch, ten times"):
         evaluate.evaluate(run)
+
+
+def test_a_model_that_is_trained_while_it_is_built(tiny, tmp_path, in_threads, monkeypatch):
+    """On rows that its weights remember, say: no clock of training runs there."""
+    monkeypatch.setattr(evaluate.Pace, "of", lambda *_: evaluate.Pace(start=0.2, batch=60.0, first=0.0))
+    run = make_run(tmp_path / "run")
+    text = (run / "train.py").read_text()
+    (run / "train.py").write_text(
+        text.replace("return Model", "[math.sqrt(i) for i in range(9_000_000)]; return Model")
+    )
+    with pytest.raises(evaluate.Refused, match=r"took over 0\.2 CPU-seconds to be built and loaded"):
+        evaluate.evaluate(run)
+
+
+def test_a_model_that_sleeps(tiny, tmp_path, in_threads, monkeypatch):
+    monkeypatch.setattr(evaluate, "PATIENCE", 0.5)
+    monkeypatch.setattr(evaluate.Pace, "of", lambda *_: evaluate.Pace(start=60.0, batch=0.01, first=0.0))
+    run = make_run(tmp_path / "run", "time.sleep(3); return plain")
+    with pytest.raises(evaluate.Refused, match="gives no answer"):
+        evaluate.evaluate(run)
+
+
+def test_what_a_host_may_spend():
+    fed = {"seconds": 300.0, "cpu_seconds": 100.0, "tokens": 1_000_000}
+    small, full = evaluate.Pace.of(fed, 10**7, 4096, True), evaluate.Pace.of(fed, 10**7, 4096, False)
+    assert small.batch == pytest.approx(10 * 4096 * 1e-4 / 3 + 1) and full.batch == pytest.approx(
+        10 * 4096 * 3e-4 / 3 + 1
+    )
+    assert small.start == pytest.approx(1.1)
 
 
 def test_a_pickle_for_weights_is_not_run(tiny, tmp_path, in_threads):
@@ -317,7 +357,7 @@ def test_what_is_done_after_the_clock_stopped_is_refused(tiny, tmp_path, case):
 WORDS = {
     b"nonsense\n": "spoke to the scorer by itself: no JSON",
     b"[1]\n": "spoke to the scorer by itself: no JSON object",
-    b'{"parameters"': "is not built after 0 s",  # half a line keeps nobody waiting
+    b'{"parameters"': "gives no answer",  # half a line keeps nobody waiting
     b"0" * (2 << 20): "spoke to the scorer by itself: a message of more",
 }
 
@@ -332,7 +372,7 @@ def test_a_host_that_talks_to_the_scorer_by_itself(tiny, tmp_path, monkeypatch, 
                     pass
 
     monkeypatch.setattr(subprocess, "Popen", Talker)
-    monkeypatch.setattr(evaluate, "START_SECONDS", 0.2)
+    monkeypatch.setattr(evaluate, "PATIENCE", 0.2 - 30 * evaluate.IMPORT_SECONDS)
     with pytest.raises(evaluate.Refused, match=WORDS[words]):
         evaluate.evaluate(make_run(tmp_path / "run"))
 
@@ -369,7 +409,7 @@ def test_sudden_death_leaves_its_last_words(tiny, tmp_path):
     run = make_run(tmp_path / "run")
     (run / "train.py").write_text("import os; print('last words', flush=True); os._exit(3)")
     with (
-        evaluate.ModelHost(run, (ROWS, 32, 300), (), 60.0) as host,
+        evaluate.ModelHost(run, (ROWS, 32, 300), (), evaluate.Pace(60.0, 60.0, 60.0)) as host,
         pytest.raises(evaluate.Refused, match="died: last words"),
     ):
         host.begin()
@@ -438,7 +478,7 @@ def test_judging_an_audit():
     T = 64
     cut = np.array([T] * WHOLE + list(range(1, T)))
     n = len(cut)
-    assert evaluate.judge(probed(cut, T), cut) == evaluate.Audit(n, TOLERANCE, 0)
+    assert evaluate.judge(probed(cut, T), cut) == evaluate.Audit(n, TOLERANCE)
     one = np.arange(n) == 30
     for moves in (2 * TOLERANCE * one, -0.5 * one):  # a single one, for better or worse
         with pytest.raises(
@@ -449,7 +489,7 @@ def test_judging_an_audit():
         evaluate.judge(probed(cut, T, 5e-5), cut)
     # Rounding that depends on a row's company is allowed for, to a point.
     noise = np.random.default_rng(0).normal(size=(n, T)).astype(np.float32)
-    assert 2e-3 < evaluate.judge(1e-3 * noise, cut).rounding < 2e-2
+    assert 4e-4 < evaluate.judge(1e-4 * noise, cut).rounding < 1e-3
     with pytest.raises(evaluate.Refused, match="not the same twice"):
         evaluate.judge(0.1 * noise, cut)
 
@@ -478,19 +518,15 @@ def test_a_leak_on_one_position_in_a_hundred_is_caught_in_999_audits_of_1000(N, 
     assert escaped <= missed
 
 
-def test_a_model_whose_router_sits_on_the_fence_is_not_refused():
-    """One loss in 500 moves by 0.05 to 0.3 nats, up or down, with the company of its row."""
-    N, T, audits, refused = 512, 256, 500, 0
+def test_a_model_that_makes_itself_unstable_is_refused():
+    """One loss in 500 moves by 0.05 to 0.3 nats with the company of its row: leaks could hide among them."""
+    N, T = 512, 256
     numbers = np.random.default_rng(0)
     probes = evaluate.draw_probes(
         np.zeros((N, T + 1), np.uint16), np.ones((N, T), np.float32), False, random.Random(0)
     )
-    for _ in range(audits):
-        size = (len(probes.cut), T)
-        flips = numbers.uniform(0.05, 0.3, size) * numbers.choice([-1, 1], size) * (numbers.random(size) < 0.002)
-        flips[np.arange(T) >= probes.cut[:, None]] = 0.0
-        try:
-            evaluate.judge(flips.astype(np.float32), probes.cut)
-        except evaluate.Refused:
-            refused += 1
-    assert refused <= 2
+    size = (len(probes.cut), T)
+    flips = numbers.uniform(0.05, 0.3, size) * numbers.choice([-1, 1], size) * (numbers.random(size) < 0.002)
+    flips[np.arange(T) >= probes.cut[:, None]] = 0.0
+    with pytest.raises(evaluate.Refused, match="not the same twice"):
+        evaluate.judge(flips.astype(np.float32), probes.cut)

@@ -10,6 +10,7 @@ import stat
 import sys
 
 import pytest
+from harness import branch
 
 from tests.harness.lab import Answer, Lab
 
@@ -185,7 +186,8 @@ def test_no_commit_yet(new: Lab) -> None:
     assert "has no commit yet" in refusal(new.call("status.py"))
 
 
-def test_no_git(new: Lab) -> None:
+def test_no_git(new: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branch, "SYSTEM_GITS", ())
     assert "git is not installed" in refusal(new.call("status.py", PATH="/nowhere"))
 
 
@@ -334,3 +336,29 @@ def test_a_module_among_the_tools(lab: Lab) -> None:
     assert "tools/json.py" in line and "move it out" in line
     (lab.root / "tools/json.py").unlink()
     assert lab.run("-m", "exp: x").code == 0
+
+
+def test_a_tool_that_the_index_does_not_look_at(lab: Lab) -> None:
+    lab.git("update-index", "--assume-unchanged", "tools/harness/verdict.py")
+    (lab.root / "tools/harness/verdict.py").write_text("")
+    lab.edit(SCORE=1.4)
+    assert "tools/harness/verdict.py is not as campaign t1 pinned it" in refusal(lab.run("-m", "exp: x"))
+
+
+def test_a_file_that_git_is_told_to_replace(lab: Lab) -> None:
+    """`git replace` shows other contents under the same name; the bench does not look through it."""
+    was = lab.git("rev-parse", "HEAD:evaluate.py")
+    (lab.root / "evil.py").write_text("raise SystemExit(3)\n")
+    lab.git("replace", was, lab.git("hash-object", "-w", "evil.py"))
+    (lab.root / "evil.py").unlink()
+    assert lab.try_idea(SCORE=1.4).code == 0
+    assert "SystemExit(3)" not in (lab.path(1) / "evaluate.py").read_text()
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap here")
+def test_another_bubblewrap_than_the_campaign_s(lab: Lab) -> None:
+    pin = lab.root / "runs/t1/campaign.json"
+    assert json.loads(pin.read_text())["sandbox"] == "bubblewrap"
+    pin.write_text(re.sub(r'("sandbox_program": "\S+) \w+"', r'\1 0000"', pin.read_text()))
+    lab.edit(SCORE=1.4)
+    assert "is not the bubblewrap that the campaign began with" in refusal(lab.run("-m", "exp: x"))

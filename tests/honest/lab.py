@@ -164,6 +164,8 @@ def import_train(path: Path) -> Any:
 class HostInThread:
     """Stands in for the model host's process, and saves it the import of torch."""
 
+    pid = os.getpid()  # whose CPU time is the host's
+
     def __init__(self, command: list[str], **_: object) -> None:
         at = command.index("--host")
         run_dir, descriptor = Path(command[at - 1]), os.dup(int(command[at + 1]))

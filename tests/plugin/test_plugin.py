@@ -385,7 +385,8 @@ git update-ref x y|git branch -D x|git branch --delete x|git checkout main|git m
 git revert x|git am x|git apply x|git worktree add x|git symbolic-ref HEAD x|git gc|git prune|git tag -d x
 git config a b
 curl x|wget x|ssh x|scp x y|rsync x y|nc x 1|python3 -m pip install x|pip3 install x|uv run x|npm i|npx x|conda x
-apt install x|apt-get install x|sudo x|rm x|kill 1|pkill x|killall x|tools/verify x|python verify.py|tools/audit x|python audit.py
+apt install x|apt-get install x|sudo x|rm x|kill 1|pkill x|killall x|tools/verify x|python verify.py
+tools/audit x|python audit.py
 ./start.sh|./start.py|./stop.py|./next_turn.py|touch STOP|tee STOP|cp x STOP|mv STOP x|echo > STOP|opencode x"""
 
 

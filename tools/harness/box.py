@@ -11,6 +11,7 @@ Only Linux has it. Elsewhere, and where the system forbids it, runs are not boxe
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import subprocess
@@ -30,8 +31,10 @@ COMPILE = Path("/compile")  # the cache's place in the box: always the same, sin
 _APART = ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
 _ENDS = ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
 _SYSTEM = ["/usr", "/nix/store", "/run/opengl-driver", "/sys"]
+_HIDDEN = ["/usr/share", "/usr/local/share", "/usr/src"]  # manuals: text to learn from before the clock runs
 _MERGED = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]  # links into /usr on most systems
 _ETC = ["ld.so.cache", "ld.so.conf", "ld.so.conf.d", "passwd", "group", "localtime", "alternatives"]
+_SYSTEM_PATH = "/usr/bin:/bin:/usr/local/bin"  # before PATH: a command's own PATH could lead anywhere
 _DEVICES = ["nvidia*", "dri", "kfd", "dxg"]
 _SCRATCH = 0.2  # of the machine's memory, for /dev/shm and /tmp each: what is written there is memory
 
@@ -55,6 +58,7 @@ class Box:
                 command += ["--symlink", os.readlink(path), str(path)]  # noqa: PTH115  # as it is written
             elif path.is_dir():
                 command += _read([path])
+        command += [word for path in _HIDDEN if Path(path).is_dir() for word in ("--tmpfs", path)]
         command += _read(p for p in (Path("/etc") / name for name in _ETC) if p.exists())
         command += ["--proc", "/proc", "--dev", "/dev", *size, "--tmpfs", "/dev/shm", *size, "--tmpfs", "/tmp"]
         for path in sorted(p for pattern in _DEVICES for p in Path("/dev").glob(pattern)):
@@ -76,19 +80,33 @@ def _read(paths: Iterable[Path]) -> list[str]:
     return [word for path in paths for word in ("--ro-bind", str(path), str(path))]
 
 
-def find(root: Path) -> tuple[Path | None, str]:
-    """A bubblewrap that works here, PATH's or the checkout's own; else None and why, in a few words."""
+def find(root: Path, pinned: str = "") -> tuple[Path | None, str]:
+    """A bubblewrap that works here; else None and why, in a few words. The system's own comes first, then PATH's
+    and the checkout's. A campaign goes on with the one that it began with (`pinned`, see `identity`), or not."""
     if sys.platform != "linux":
         return None, f"bubblewrap is for Linux, this is {sys.platform}"
     if os.environ.get(OFF, "").lower() in ("off", "0", "no", "none"):
         return None, f"switched off by {OFF}"
     import shutil
 
-    program = shutil.which("bwrap") or shutil.which(root / ".tools" / "bin" / "bwrap")
+    places = (_SYSTEM_PATH, os.environ.get("PATH"), str(root / ".tools" / "bin"))
+    program = next((found for place in places if (found := shutil.which("bwrap", path=place))), None)
+    if pinned:
+        program = pinned.partition(" ")[0]
+        if identity(Path(program)) != pinned:
+            return None, f"{program} is not the bubblewrap that the campaign began with"
     if program is None:
         return None, "bubblewrap is not installed: scripts/setup.sh fetches it where it can"
     failure = failure_of(program)
     return (None, f"bubblewrap does not work here ({failure})") if failure else (Path(program), "")
+
+
+def identity(program: Path) -> str:
+    """Which program it is: its path and the sha256 of what is in it."""
+    try:
+        return f"{program} {hashlib.sha256(program.read_bytes()).hexdigest()}"
+    except OSError:
+        return f"{program} gone"
 
 
 @functools.cache

@@ -26,7 +26,7 @@ NEW_BRANCH = f"git switch -c {PREFIX}<tag>"
 STANDALONE = "standalone"  # runs/standalone is where `uv run train.py` leaves its files
 # The bench: what no experiment may change. Every Python file at the root but train.py, and the tools.
 BENCH_FOLDERS = ("tools", "scripts")
-BENCH = (":(glob)*.py", *BENCH_FOLDERS, f":(exclude){TRAIN}")  # as git's pathspec
+SYSTEM_GITS = ("/usr/bin/git", "/usr/local/bin/git")  # before PATH, which for one command could lead anywhere
 NOTHING = ""  # to update-ref, as the old value: the ref must not exist yet
 NAME, EMAIL = "autoresearch", "autoresearch@localhost"
 
@@ -45,7 +45,7 @@ class Git:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
-        self._env["LC_ALL"] = "C"
+        self._env |= {"LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}  # `git replace` would show other files
 
     def ask(self, *args: str, data: bytes | None = None, env: dict[str, str] | None = None) -> bytes | None:
         """What git printed; None when it failed."""
@@ -85,7 +85,8 @@ class Git:
         self, args: Sequence[str], data: bytes | None, env: dict[str, str] | None
     ) -> subprocess.CompletedProcess[bytes]:
         # core.hooksPath also silences the reference-transaction hook, which update-ref would run.
-        command = ["git", "-c", "core.hooksPath=/dev/null", *args]
+        program = next((path for path in SYSTEM_GITS if os.access(path, os.X_OK)), "git")
+        command = [program, "-c", "core.hooksPath=/dev/null", *args]
         try:
             return subprocess.run(
                 command, input=data or b"", cwd=self.root, env={**self._env, **(env or {})}, capture_output=True
@@ -191,24 +192,40 @@ def changed_files(git: Git) -> list[str]:
 
 
 def bench_changes(git: Git, pinned: str) -> list[str]:
-    """Files of the bench that differ from the commit `pinned`, in the working tree or at the tip."""
-    files: set[str] = set()
-    for other in ([], ["HEAD"]):
-        output = git.ask(
-            "diff", "--name-only", "--no-ext-diff", "--no-renames", "-z", pinned, *other, "--", *BENCH
-        )
-        if output is None:
-            raise Refused(f"the bench's commit {pinned[:12]} is not in this repository: git fetch it")
-        files.update(name for name in output.decode("utf-8", "surrogateescape").split("\0") if name)
-    return sorted(files)
+    """Files of the bench that differ from the commit `pinned`, in the working tree or at the tip.
+
+    The working tree's are hashed here: the index can be told to look away (`update-index --assume-unchanged`)."""
+    wanted, at_tip = _bench_blobs(git, pinned), _bench_blobs(git, "HEAD")
+    if wanted is None or at_tip is None:
+        raise Refused(f"the bench's commit {pinned[:12]} is not in this repository: git fetch it")
+    new_at_tip = at_tip.keys() - wanted.keys()
+    there = [name for name in wanted if (git.root / name).is_file()]
+    paths = "".join(f"{name}\n" for name in there).encode("utf-8", "surrogateescape")
+    hashes = git.run("hash-object", "--stdin-paths", "--no-filters", data=paths).decode().split()
+    found = dict(zip(there, hashes, strict=True))
+    differing = {name for name, blob in wanted.items() if found.get(name) != blob or at_tip.get(name) != blob}
+    return sorted(differing | new_at_tip)
 
 
-def bench_strangers(git: Git) -> list[str]:
-    """Files beside the commands, ignored ones too, that git does not track and that would be imported in place of
-    Python's own modules: `tools/json.py`."""
-    output = git.run("ls-files", "--others", "-z", "--", "tools").decode("utf-8", "surrogateescape")
-    modules = ((name, name.split("/")[1].partition(".")[0]) for name in output.split("\0") if name)
-    return sorted(name for name, module in modules if module in sys.stdlib_module_names)
+def _bench_blobs(git: Git, commit: str) -> dict[str, str] | None:
+    """The bench's files in `commit` and their blobs; None where there is no such commit."""
+    listing = git.ask("ls-tree", "-r", "-z", commit)
+    if listing is None:
+        return None
+    entries = [entry.split("\t", 1) for entry in listing.decode("utf-8", "surrogateescape").split("\0") if entry]
+    return {name: facts.split()[2] for facts, name in entries if in_bench(name)}
+
+
+def in_bench(name: str) -> bool:
+    """Whether the path `name` belongs to the fixed bench."""
+    folder, slash, _ = name.partition("/")
+    return folder in BENCH_FOLDERS if slash else name.endswith(".py") and name != TRAIN
+
+
+def bench_strangers(root: Path) -> list[str]:
+    """Files beside the commands that would be imported in place of Python's own modules: `tools/json.py`."""
+    beside = sorted(path.name for path in (root / "tools").iterdir())
+    return [f"tools/{name}" for name in beside if name.partition(".")[0] in sys.stdlib_module_names]
 
 
 def fixed_files(git: Git, commit: str) -> list[str]:

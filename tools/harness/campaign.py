@@ -37,8 +37,8 @@ _WEIGHTS_KEPT = 5  # newest runs whose weights stay, beside the incumbents'
 class Campaign:
     """What does not change while a campaign lasts. `bench`: the commit that the fixed files, tools and scripts are
     taken from and held against; `base`: the commit it began at; `noise_prior` in bpb; `sandbox`: what runs are
-    boxed with, or `none: ` and why; `python` and `environment`: of every run; `data_sha256`: of what scores are
-    measured with; `lock_sha256`: of uv.lock, which names the packages."""
+    boxed with, or `none: ` and why; `sandbox_program`: which bubblewrap; `python` and `environment`: of every
+    run; `data_sha256`: of what scores are measured with; `lock_sha256`: of uv.lock, which names the packages."""
 
     tag: str
     created: float  # unix time
@@ -51,6 +51,7 @@ class Campaign:
     device: str
     noise_prior: float
     sandbox: str
+    sandbox_program: str
     python: str
     environment: dict[str, str]
     data_sha256: dict[str, str]
@@ -95,6 +96,7 @@ def draw_up(branch: Branch) -> Campaign:
         device=data.device,
         noise_prior=data.noise_prior,
         sandbox=box.NAME if program else f"none: {why_not}",
+        sandbox_program=box.identity(program) if program else "",
         python=environment.python(branch.git.root),
         environment=environment.pinned(),
         data_sha256=preparation.digests(data.folder),

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from . import Refused
-from .branch import BENCH_FOLDERS, NEW_BRANCH, STEERING, TRAIN
+from .branch import NEW_BRANCH, STEERING, TRAIN, in_bench
 
 
 def check_files(changed: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ def check_strangers(strangers: Sequence[str]) -> None:
     if strangers:
         more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
         raise Refused(
-            f"{strangers[0]} is not in git{more}, and commands would import it in place of Python's own: "
+            f"{strangers[0]} is none of the bench's{more}, and commands would import it in place of Python's own: "
             "move it out of the repository"
         )
 
@@ -59,12 +59,6 @@ def check_source(text: bytes | None) -> None:
         raise Refused(
             f"{TRAIN} has no top-level build_model(config), which the scorer loads the model with: define it again"
         )
-
-
-def in_bench(name: str) -> bool:
-    """Whether the path `name` belongs to the fixed bench."""
-    folder, slash, _ = name.partition("/")
-    return folder in BENCH_FOLDERS if slash else name.endswith(".py") and name != TRAIN
 
 
 def _defines(node: ast.stmt, name: str) -> bool:

@@ -69,12 +69,17 @@ def read(folder: Path) -> Preparation:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of what a score is measured with: tokenizer, validation tokens, and how they are read."""
+    """What a score is measured with, by name: sha256 of tokenizer, validation tokens, and how they are read; of the
+    training tokens, which are many, their size and when they were last written."""
     found = {}
     for name in ("tokenizer.json", "val.tokens", "val.offsets"):
         if (folder / name).exists():
             with (folder / name).open("rb") as file:
                 found[name] = _sha256(file.read())
+    for name in ("train.tokens", "train.offsets"):
+        if (folder / name).exists():
+            facts = (folder / name).stat()
+            found[name] = f"{facts.st_size} bytes of {facts.st_ctime_ns}"
     meta = read_json(folder / "meta.json") or {}
     measure = [meta.get(key) for key in ("eval_tokens", "sequence_length", "vocab_size", "bos_id")]
     return {**found, "measure": _sha256(json.dumps(measure).encode())}

@@ -57,7 +57,8 @@ REPLICA = "--replica"
 STOP = "stop"  # the file in the run's folder that asks for an end
 # All that belongs into the run's folder beside the snapshot. The scorer looks for its imports there first.
 OWN = {"run.json", "run.lock", "run.log", "runner.json", "runner.log", "curve.jsonl", "feed.json", "trained.json"}
-OWN |= {"program.md", "work", "host.log", compiled.KEPT, STOP}
+HOST_LOGS = ("host.log", "audit.log")  # what the model's code prints while it is scored
+OWN |= {"program.md", "work", *HOST_LOGS, compiled.KEPT, STOP}
 MODEL = ("weights.pt", "model.json")  # what the trainer hands on, in work/
 MODEL_JSON_MOST = 1 << 20  # bytes
 
@@ -144,7 +145,7 @@ def tell_to_leave(run: Path) -> None:
 class Runner:
     """One run on its way. Everything it learns is in files of the run's folder, so that another can go on.
 
-    As a `replica`, for an audit: scored thoroughly, and without a compile cache to begin with or to leave.
+    As a `replica`, for an audit: audited in full, and without a compile cache to begin with or to leave.
     """
 
     def __init__(self, root: Path, run: Run, campaign: Campaign, replica: bool = False) -> None:
@@ -251,8 +252,9 @@ class Runner:
         with self._nobody_left(children):
             with self._open("run.log") as log:
                 boxed = ["--box", json.dumps(self._boxed(training=False))] if self.box else []
-                thorough = ["--thorough"] if self.replica else []
-                command = [self.campaign.python, "evaluate.py", str(self.path), *thorough, *boxed]
+                beat = None if self.replica else self.run.request.beat
+                audited = [] if beat is None else ["--beat", repr(beat)]
+                command = [self.campaign.python, "evaluate.py", str(self.path), *audited, *boxed]
                 env |= compiled.variables(Path("/tmp/compile") if self.box else self.path / compiled.TRAINING)
                 scorer = processes.spawn(command, self.path, env, log, sys.stderr.buffer)
                 children.append(scorer)
@@ -261,7 +263,7 @@ class Runner:
                 self._check_stop()
                 if time.monotonic() > look:
                     look = time.monotonic() + quota.EVERY
-                    self._check_quota(scorer, "host.log")
+                    self._check_quota(scorer, *HOST_LOGS)
                 if time.monotonic() - began > EVALUATION_LIMIT:
                     raise Ended("crashed", f"the evaluation took longer than {EVALUATION_LIMIT:.0f} s")
                 time.sleep(POLL)
@@ -339,10 +341,11 @@ class Runner:
             time.sleep(POLL)
         return orphaned > 0
 
-    def _check_quota(self, process: subprocess.Popen[bytes], log: str) -> quota.Usage:
+    def _check_quota(self, process: subprocess.Popen[bytes], *logs: str) -> quota.Usage:
         """Raises Ended where train.py, in or below `process`, takes more of the machine than it may."""
         usage = quota.usage(process.pid)
-        if over := quota.excess(usage, quota.size_of(self.path / "work"), self._size(log), quota.machine_memory()):
+        work, log = quota.size_of(self.path / "work"), sum(map(self._size, logs))
+        if over := quota.excess(usage, work, log, quota.machine_memory()):
             raise Ended("crashed", f"train.py was stopped: {over}")
         return usage
 
@@ -407,7 +410,7 @@ class Runner:
         """None where the campaign began without one. Raises Interrupted where it did not and there is none now."""
         if not self.campaign.is_boxed:
             return None
-        program, why_not = box.find(self.root)
+        program, why_not = box.find(self.root, self.campaign.sandbox_program)
         if program is None:
             raise Interrupted(why_not)
         data = preparation.read(Path(self.campaign.preparation))

@@ -24,6 +24,8 @@ from .experiment import Experiment
 from .record import Request, Run
 from .situation import Situation
 
+NEARLY = 2.0  # sigmas above the incumbent's mean from which on a score could be kept, and is audited in full
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -197,7 +199,7 @@ def _check_machine(now: Situation, campaign: Campaign) -> None:
     if shutil.which(campaign.python) is None:
         raise Refused(f"the campaign's Python {campaign.python} cannot be started: run scripts/setup.sh")
     if campaign.is_boxed:
-        program, why_not = box.find(now.root)
+        program, why_not = box.find(now.root, campaign.sandbox_program)
         if program is None:
             raise Refused(
                 f"campaign {campaign.tag} boxes its runs, and cannot any more: {why_not}: mend that, or begin "
@@ -208,7 +210,7 @@ def _check_machine(now: Situation, campaign: Campaign) -> None:
 def check_bench(git: git_branch.Git, campaign: Campaign) -> None:
     """Refuse where the bench is not the campaign's, or something lies among it."""
     guard.check_bench(git_branch.bench_changes(git, campaign.bench), campaign.bench, campaign.tag)
-    guard.check_strangers(git_branch.bench_strangers(git))
+    guard.check_strangers(git_branch.bench_strangers(git.root))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -240,6 +242,7 @@ def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
         lines_removed=removed,
         program_sha256=steering.digest(program),
         sha256=snapshot.digests(files),
+        beat=now.incumbent.mean + NEARLY * now.noise.sigma if now.incumbent and now.noise else None,
     )
     campaigns.sweep(now.root, tag)
     campaigns.prune(now.kept, now.runs)

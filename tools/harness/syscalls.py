@@ -1,8 +1,9 @@
 """System calls that no process of a run may make: ways past the box that no namespace parts.
 
 The kernel's keyrings, above all: they outlive who writes to them, so a run could leave its weights there for the
-next one, and one model host its answers for the other. A seccomp filter (seccomp(2)) in classic BPF, by hand: it
-is a dozen instructions, and a library would be a dependency.
+next one, and one model host its answers for the other. So does the page cache: which pages of a file are in memory
+can be set (fadvise64, readahead) and asked for (mincore, preadv2, cachestat). A seccomp filter (seccomp(2)) in
+classic BPF, by hand: it is a dozen instructions, and a library would be a dependency.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import struct
 import sys
 
 # Numbers by architecture, after linux/audit.h and the kernel's tables; the same names in the same order.
-NAMES = ("add_key", "request_key", "keyctl", "perf_event_open", "bpf", "userfaultfd", "io_uring_setup")
+NAMES = (
+    "add_key", "request_key", "keyctl", "fadvise64", "readahead", "mincore", "preadv2", "cachestat",
+    "perf_event_open", "bpf", "userfaultfd", "io_uring_setup",
+)  # fmt: skip
 NUMBERS = {
-    "x86_64": (0xC000003E, (248, 249, 250, 298, 321, 323, 425)),
-    "aarch64": (0xC00000B7, (217, 218, 219, 241, 280, 282, 425)),
+    "x86_64": (0xC000003E, (248, 249, 250, 221, 187, 27, 327, 451, 298, 321, 323, 425)),
+    "aarch64": (0xC00000B7, (217, 218, 219, 223, 213, 232, 286, 451, 241, 280, 282, 425)),
 }
 _X32 = 0x40000000  # x86_64's other numbering begins here
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, …|JGE|K, BPF_RET|K
