@@ -229,7 +229,7 @@ class Clock:
 
     LOOK = 0.1  # seconds between two looks at the trainer's processes
 
-    STARTUP_CPU, STARTUP = 15.0, 180.0  # seconds that imports, building and compiling may take; more is charged
+    STARTUP_CPU, STARTUP = 30.0, 180.0  # seconds that imports, building and compiling may take; more is charged
 
     def __post_init__(self) -> None:
         self.tree = TreeClock(self.pid)

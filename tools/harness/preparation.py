@@ -69,8 +69,8 @@ def read(folder: Path) -> Preparation:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """What a score is measured with, by name: sha256 of tokenizer, validation tokens, and how they are read; of the
-    training tokens, which are many, their size and when they were last written."""
+    """What a score is measured with, by name: sha256 of tokenizer, validation tokens, and how they are read; of
+    the training tokens, which are many, their size and when they were last written."""
     found = {}
     for name in ("tokenizer.json", "val.tokens", "val.offsets"):
         if (folder / name).exists():
