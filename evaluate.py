@@ -260,7 +260,7 @@ class Pace:
         on it; ten times that is allowed."""
         trained = fed["cpu_seconds"] if on_cpu else fed["seconds"]
         expected = batch_tokens * trained / max(1, fed["tokens"]) / 3
-        return cls((1.0 if on_cpu else 10.0) + weights / 1e8, 10 * expected + 1.0, 1.0 if on_cpu else 10.0)
+        return cls((1.0 if on_cpu else 10.0) + weights / 1e9, 10 * expected + 1.0, 1.0 if on_cpu else 10.0)
 
 
 class ModelHost:

@@ -223,9 +223,17 @@ def in_bench(name: str) -> bool:
 
 
 def bench_strangers(root: Path) -> list[str]:
-    """Files beside the commands that would be imported in place of Python's own modules: `tools/json.py`."""
-    beside = sorted(path.name for path in (root / "tools").iterdir())
-    return [f"tools/{name}" for name in beside if name.partition(".")[0] in sys.stdlib_module_names]
+    """What would be imported in place of Python's own modules (`tools/json.py`) or of the harness's
+    (`tools/harness/verdict/`, before verdict.py)."""
+    tools, harness = root / "tools", root / "tools" / "harness"
+    beside = [path for path in tools.iterdir() if _module(path) in sys.stdlib_module_names]
+    modules = {path.stem for path in harness.glob("*.py")}
+    before = [path for path in harness.iterdir() if path.suffix != ".py" and _module(path) in modules]
+    return sorted(str(path.relative_to(root)) for path in [*beside, *before])
+
+
+def _module(path: Path) -> str:
+    return path.name.partition(".")[0]
 
 
 def fixed_files(git: Git, commit: str) -> list[str]:
