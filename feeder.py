@@ -558,11 +558,12 @@ def feed(run_dir: Path, channel: Channel, packer: Packer, clock: Clock) -> None:
                     curve.flush()
                     flushed = time.monotonic()
             elif message.get("op") == "finish" and not finished:
+                # From here on the model is what it is: evaluate.py scores no other. Hashing counts, since what
+                # stands behind much padding could still be learned while the padding is read.
+                model = {name: plain_sha256(run_dir / "work" / name) for name in MODEL_FILES}
                 clock.stop()
                 measure()
                 finished = True
-                # From here on the model is what it is: evaluate.py scores no other.
-                model = {name: plain_sha256(run_dir / "work" / name) for name in MODEL_FILES}
                 peak = peak_memory_mb(clock.pid)
                 channel.send({**totals, "tokens": tokens, "steps": steps})
             else:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from harness import record
+from harness import campaign, record
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("bench")
@@ -106,8 +106,13 @@ class Lab:
         lab = Lab(folder)
         lab.prepare("one")
         for pin in lab.root.glob("runs/*/campaign.json"):
-            text = pin.read_text().replace(str(self.cache), str(lab.cache))
-            pin.write_text(text)
+            was = campaign.load(lab.root, pin.parent.name)
+            pin.write_text(pin.read_text().replace(str(self.cache), str(lab.cache)))
+            now = campaign.load(lab.root, pin.parent.name)
+            assert was is not None and now is not None
+            for request in pin.parent.glob("*/run.json"):
+                text = request.read_text().replace(campaign.digest(was), campaign.digest(now))
+                request.write_text(text)
         return lab
 
     def prepare(self, key: str) -> Path:

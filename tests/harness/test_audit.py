@@ -30,7 +30,19 @@ PIN = Campaign(
     profile="small", device="cpu", noise_prior=0.002, sandbox="bubblewrap", sandbox_program="",
     python="python", environment={}, data_sha256=DATA, lock_sha256="d4",
 )  # fmt: skip
-REQUEST = Request(12, 12, 1, "candidate", "c", "p", seed_of("t1", 12), "exp: x", 0.0, sha256=GIT)
+REQUEST = Request(
+    12,
+    12,
+    1,
+    "candidate",
+    "c",
+    "p",
+    seed_of("t1", 12),
+    "exp: x",
+    0.0,
+    sha256=GIT,
+    pin_sha256=campaigns.digest(PIN),
+)
 RECORD = Record(
     outcome="finished", reason="", val_bpb=1.5, causal=True, seconds=1.0, total_seconds=1.0, share=1.0,
     budget_overrun=0.0, tokens=1, steps=1, peak_memory_mb=1.0, mfu_percent=0.0, num_params=1, depth=1,
@@ -55,6 +67,7 @@ def test_what_agrees() -> None:
         (replace(AGREE, committed=OTHER), "run.json has another sha256 of prepare.py"),
         (replace(AGREE, record=replace(RECORD, sha256=GIT | {"sitecustomize.py": "x"})), "sitecustomize.py"),
         (replace(AGREE, request=replace(REQUEST, seed=7)), "run.json has the seed 7"),
+        (replace(AGREE, campaign=replace(PIN, noise_prior=1e-9)), "campaign.json is not what it was"),
         (replace(AGREE, record=replace(RECORD, seed=7)), "record.json has the seed 7"),
         (replace(AGREE, record=replace(RECORD, sandbox="none: x")), "another sandbox than campaign.json"),
         (replace(AGREE, record=replace(RECORD, data_sha256={})), "another data_sha256 than campaign.json"),
@@ -111,8 +124,7 @@ def build(bare: Lab, folder: Path, **env: str) -> Lab:
         lab.root / "evaluate.py",
         (
             '"seconds": 0.01}\n',
-            '"seconds": 0.01}\n'
-            'result["audit"] = {"probes": 72 if "--beat" in sys.argv else 688}\n',
+            '"seconds": 0.01}\nresult["audit"] = {"probes": 72 if "--beat" in sys.argv else 688}\n',
         ),
     )
     lab.git("add", ".")

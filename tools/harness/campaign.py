@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -102,6 +103,11 @@ def draw_up(branch: Branch) -> Campaign:
         data_sha256=preparation.digests(data.folder),
         lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "",
     )
+
+
+def digest(campaign: Campaign) -> str:
+    """sha256 of all that is pinned."""
+    return hashlib.sha256(json.dumps(asdict(campaign), sort_keys=True).encode()).hexdigest()
 
 
 def pin(root: Path, campaign: Campaign) -> None:

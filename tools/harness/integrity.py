@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import Refused, runner, snapshot, state
+from . import campaign as campaigns
 from .branch import Git
 from .campaign import Campaign
 from .record import Record, Request, Run
@@ -38,6 +39,8 @@ def mismatch(facts: Facts) -> str:
     """The first thing that does not agree, with the file it is in; empty where all does."""
     request, record, campaign = facts.request, facts.record, facts.campaign
     seed = seed_of(campaign.tag, request.number)
+    if request.pin_sha256 != campaigns.digest(campaign):
+        return "campaign.json is not what it was when the run began"
     for file, part in (("run.json", request), ("record.json", record)):
         for name in [*facts.committed, *part.sha256]:
             if part.sha256.get(name) != facts.committed.get(name):

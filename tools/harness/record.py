@@ -43,6 +43,7 @@ class Request:
     lines_removed: int = 0
     program_sha256: str | None = None  # of program.md as it was
     sha256: dict[str, str] = field(default_factory=dict)  # of the snapshot's files
+    pin_sha256: str = ""  # of campaign.json as it was
     beat: float | None = None  # val_bpb below which the score is audited in full; always, where there is none
 
 

@@ -174,6 +174,7 @@ VARIABLES = re.compile(
 SETTINGS = {"config", "flags", "knobs"}  # modules that are there to be assigned to
 COLLECTIONS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
 LITERAL_MOST = 4_000  # characters of a string
+PROSE_MOST = 16_000  # of one that reads like words or a kernel's source
 ELEMENTS_MOST = 1_000  # of a list, tuple, set or dict, with what is in those inside it
 FILE_MOST = 300_000  # bytes of train.py
 
@@ -312,7 +313,8 @@ def _is_prose(text: str | bytes) -> bool:
     """Whether a text reads like words or the source of a kernel: short words, few digits."""
     if isinstance(text, bytes):
         return False
-    return max(map(len, text.split()), default=0) <= 80 and 10 * sum(map(str.isdigit, text)) <= len(text)
+    short = len(text) <= PROSE_MOST and max(map(len, text.split()), default=0) <= 80
+    return short and 10 * sum(map(str.isdigit, text)) <= len(text)
 
 
 RULES = (_imports, _references, _attributes, _patches, _data)

@@ -242,6 +242,7 @@ def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
         lines_removed=removed,
         program_sha256=steering.digest(program),
         sha256=snapshot.digests(files),
+        pin_sha256=campaigns.digest(campaign),
         beat=now.incumbent.mean + NEARLY * now.noise.sigma if now.incumbent and now.noise else None,
     )
     campaigns.sweep(now.root, tag)
