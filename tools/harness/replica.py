@@ -96,7 +96,7 @@ def _folder(root: Path, campaign: Campaign, run: Run) -> Iterator[Path]:
 def _carry_out(root: Path, path: Path, say: Say) -> Replica:
     """Run the runner to its end. Raises Refused where it could not come to a record."""
     with (path / "runner.log").open("ab") as log:
-        command = [sys.executable, "-m", "harness.runner", str(path), runner.REPLICA]
+        command = [sys.executable, *runner.UNBENT, "-m", "harness.runner", str(path), runner.REPLICA]
         env = {key: value for key, value in os.environ.items() if key != processes.STARTED_BY}
         child = processes.spawn(command, root / "tools", env, log, log)
     try:

@@ -54,6 +54,7 @@ EVALUATION_LIMIT = 3600.0  # seconds
 ACCIDENTS_MOST = 2  # kills from outside until they count as a crash
 STARTS_MOST = 6  # runners on one run until it counts as a crash: something here kills runners
 REPLICA = "--replica"
+UNBENT = ("-E", "-s")  # for Python: no PYTHONPATH and the like, nobody's own packages
 STOP = "stop"  # the file in the run's folder that asks for an end
 # All that belongs into the run's folder beside the snapshot. The scorer looks for its imports there first.
 OWN = {"run.json", "run.lock", "run.log", "runner.json", "runner.log", "curve.jsonl", "feed.json", "trained.json"}
@@ -119,7 +120,7 @@ def launch(root: Path, run: Path, lock: int) -> None:
         try:
             with (run / "runner.log").open("ab") as log:
                 subprocess.Popen(
-                    [sys.executable, "-m", "harness.runner", str(run), str(lock)],
+                    [sys.executable, *UNBENT, "-m", "harness.runner", str(run), str(lock)],
                     cwd=root / "tools",
                     env={key: value for key, value in os.environ.items() if key != processes.STARTED_BY},
                     stdin=subprocess.DEVNULL,
@@ -246,6 +247,7 @@ class Runner:
         """The scorer, until it has written its number. Raises Ended, Interrupted."""
         if preparation.digests(Path(self.campaign.preparation)) != self.campaign.data_sha256:
             raise Interrupted(f"the validation data in {self.campaign.preparation} are not those of the campaign")
+        self._clear(*HOST_LOGS)  # a trainer without a box could have made links of them
         log_from, began = self._size("runner.log"), time.monotonic()
         env = self._environment(self.trained.started if self.trained else time.time())
         children: list[subprocess.Popen[bytes]] = []
