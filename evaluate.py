@@ -3,6 +3,8 @@ The score of a run: bits per byte of validation text, computed by a process that
 
     python evaluate.py RUN_DIR     # RUN_DIR/work holds the weights, RUN_DIR/train.py (or the one here) the model
 
+With `--split heldout` it is the text that no experiment sees, for tools/verify.py.
+
 The *scorer* holds the validation tokens. A *model host* imports train.py, rebuilds the model from its saved
 weights, and turns token ids into logits. All that passes between them is ids one way and logits back, through
 shared memory; targets, byte lengths and the loss stay with the scorer. So a model cannot report its own loss,
@@ -52,6 +54,7 @@ CHUNK = 1 << 24  # logits that are turned into losses at once: 64 MiB
 IMPORT_SECONDS = 600.0  # for a host's process to start and import torch, on the busiest machine
 PATIENCE = 60.0  # seconds more than 30 times what a host may spend on an answer: then it sleeps
 END_SECONDS = 10.0  # for the processes of a killed host to be gone
+SCORE = {"val": "score.json", "heldout": "heldout.json"}  # in the run's folder, by what was scored
 
 
 class Refused(Exception):
@@ -289,9 +292,7 @@ class ModelHost:
         self.parameters = 0
 
     def _offer_memory(self) -> torch.Tensor:
-        buffer, descriptor = shared_tensor(self.shape, torch.float32)
-        self.channel.send({"cuda_handle": None}, descriptor)
-        return buffer
+        return shared_tensor(self.channel, {"cuda_handle": None}, self.shape, torch.float32)
 
     def _offer_device_memory(self) -> torch.Tensor:
         """Memory of the GPU, which the host opens through an IPC handle: logits never leave the device."""
@@ -306,8 +307,7 @@ class ModelHost:
 
     def begin(self) -> None:
         """Has the model built and loaded: until now the process runs nothing of train.py. Raises Refused."""
-        self.ids, ids_file = shared_tensor(self.shape[:2], torch.int64)
-        self.channel.send({"shape": self.shape}, ids_file)
+        self.ids = shared_tensor(self.channel, {"shape": self.shape}, self.shape[:2], torch.int64)
         self.buffer = self._offer_device_memory() if self.device.type == "cuda" else self._offer_memory()
         if self._reply(IMPORT_SECONDS, "start").get("opened") is not True:
             print("evaluate: a model host cannot open the GPU's memory here: logits go through the machine's")
@@ -373,15 +373,20 @@ class ModelHost:
         self.channel.socket.close()
 
 
-def shared_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[torch.Tensor, int]:
-    """A tensor in memory that another process can map, and the descriptor to hand it."""
+def shared_tensor(
+    channel: Channel, message: dict[str, Any], shape: tuple[int, ...], dtype: torch.dtype
+) -> torch.Tensor:
+    """A tensor in memory that the other side can map: the descriptor goes there with `message`."""
     with shared_file(math.prod(shape) * dtype.itemsize) as file:
-        descriptor = os.dup(file.fileno())
-    return map_tensor(descriptor, shape, dtype), descriptor
+        channel.send(message, file.fileno())
+        return map_tensor(os.dup(file.fileno()), shape, dtype)
 
 
 def map_tensor(descriptor: int, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    return torch.frombuffer(mmap.mmap(descriptor, 0), dtype=dtype).view(shape)
+    """A tensor in the memory behind `descriptor`, which is closed."""
+    memory = mmap.mmap(descriptor, 0)
+    os.close(descriptor)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -518,9 +523,9 @@ def summary(run_dir: Path, fed: dict[str, Any], score: Score, parameters: int, s
     }
 
 
-def evaluate(run_dir: Path, box: Sequence[str] = (), beat: float = math.inf) -> None:
-    """Scores the run and writes score.json and summary.json. A score below `beat` is audited in full.
-    Raises Refused, HostKilled, DataError."""
+def evaluate(run_dir: Path, box: Sequence[str] = (), beat: float = math.inf, split: str = "val") -> None:
+    """Scores the run and writes score.json and summary.json; on held-out text heldout.json alone. A score below
+    `beat` is audited in full. Raises Refused, HostKilled, DataError."""
     started = time.monotonic()
     meta = load_meta()
     fed = json.loads((run_dir / "feed.json").read_text())
@@ -534,7 +539,7 @@ def evaluate(run_dir: Path, box: Sequence[str] = (), beat: float = math.inf) -> 
     with ModelHost(run_dir, shape, box, pace, "audit.log") as second:
         with ModelHost(run_dir, shape, box, pace) as first:
             token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()
-            rows = evaluation_rows(meta)
+            rows = evaluation_rows(meta, split)
             first.begin()
             losses = losses_of(first, rows[:, :-1], rows[:, 1:])
             require_finite(losses)
@@ -544,21 +549,25 @@ def evaluate(run_dir: Path, box: Sequence[str] = (), beat: float = math.inf) -> 
         thorough = score.bpb < beat
         audited = audit(second, rows, losses, thorough)
     result = {
-        "val_bpb": score.bpb, "nats": score.nats, "bytes": score.bytes, "tokens": score.tokens, "causal": True,
-        "parameters": first.parameters, "audit": asdict(audited), "audit_seconds": time.monotonic() - scored,
-        "seconds": time.monotonic() - started,
+        f"{split}_bpb": score.bpb, "nats": score.nats, "bytes": score.bytes, "tokens": score.tokens,
+        "causal": True, "parameters": first.parameters, "audit": asdict(audited),
+        "audit_seconds": time.monotonic() - scored, "seconds": time.monotonic() - started,
         "machine": {"torch": torch.__version__, "device_name": pick_device().name},
     }  # fmt: skip
+    if split != "val":
+        write_whole(run_dir / SCORE[split], json.dumps(result, indent=1))
+        print(f"{split}_bpb: {score.bpb:.6f}")
+        return
     lines = summary(run_dir, fed, score, first.parameters, "bubblewrap" if box else "none")
     write_whole(run_dir / "summary.json", json.dumps(lines, indent=1))
-    write_whole(run_dir / "score.json", json.dumps(result, indent=1))
+    write_whole(run_dir / SCORE[split], json.dumps(result, indent=1))
     print("---")
     for key, value in lines.items():
         print(f"{key + ':':18}{value}")
 
 
-def refuse(run_dir: Path, reason: str) -> NoReturn:
-    write_whole(run_dir / "score.json", json.dumps({"refused": reason}))
+def refuse(run_dir: Path, reason: str, split: str) -> NoReturn:
+    write_whole(run_dir / SCORE[split], json.dumps({"refused": reason}))
     print(f"evaluate: refused: {reason}", file=sys.stderr)
     raise SystemExit(1)
 
@@ -567,6 +576,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Score the weights of a run. train.py and the runner call it.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--beat", type=float, default=math.inf, help="audit in full only what scores below this")
+    parser.add_argument("--split", choices=SCORE, default="val", help="heldout: for tools/verify.py alone")
     parser.add_argument("--box", type=json.loads, default=[], help=argparse.SUPPRESS)  # a host's command begins so
     parser.add_argument("--host", type=int, help=argparse.SUPPRESS)  # be a model host, on this descriptor
     options = parser.parse_args()
@@ -581,9 +591,9 @@ def main() -> None:
             print(f"evaluate: {run_dir / name} is missing: the run did not reach run.finish", file=sys.stderr)
             raise SystemExit(2)
     try:
-        evaluate(run_dir, options.box, options.beat)
+        evaluate(run_dir, options.box, options.beat, options.split)
     except Refused as error:
-        refuse(run_dir, str(error))
+        refuse(run_dir, str(error), options.split)
     except HostKilled as error:
         print(f"evaluate: {error}", file=sys.stderr, flush=True)
         os.kill(os.getpid(), error.number)  # so that who waits for this process sees what happened

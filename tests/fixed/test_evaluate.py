@@ -9,10 +9,8 @@ import os
 import pickle
 import random
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,9 @@ import evaluate
 import prepare
 from corpus import Tokenizer
 from evaluate import ROWS, TOLERANCE, WHOLE
-from feeder import MODEL_FILES, Channel, plain_sha256
+from feeder import MODEL_FILES, plain_sha256
 from tests.fixed.conftest import ROOT
+from tests.host import HostInThread
 
 
 @pytest.fixture(autouse=True)
@@ -43,31 +42,6 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Model hosts are threads of this process, and the audit's dice fall the same way every time."""
     monkeypatch.setattr(subprocess, "Popen", HostInThread)
     monkeypatch.setattr(random, "SystemRandom", lambda: random.Random(0))
-
-
-class HostInThread:
-    """Stands in for a host's process where a test needs none, and saves it the import of torch. Each loads
-    train.py as a module of its own, so that what the model keeps in it is as separate as between processes."""
-
-    pid = os.getpid()  # whose CPU time is the host's
-
-    def __init__(self, command: list[str], **_: object) -> None:
-        self.channel = Channel(socket.socket(fileno=os.dup(int(command[-1]))))
-        self.run_dir = Path(command[2])
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self) -> None:
-        self.speak()
-        self.channel.socket.close()  # as the end of a process does
-
-    def speak(self) -> None:
-        evaluate.serve_model(self.run_dir, self.channel)
-
-    def kill(self) -> None:
-        pass
-
-    def wait(self) -> None:
-        pass
 
 
 MODEL = """

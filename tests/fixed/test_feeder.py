@@ -18,11 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import quota, runner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus import DataError
 from feeder import (
+    MODEL_FILES,
     Budget,
     Channel,
     Clock,
@@ -34,6 +36,7 @@ from feeder import (
     curve_point,
     keep_compiled,
     plain_sha256,
+    tree,
 )
 from tests.fixed.conftest import ROOT
 
@@ -227,10 +230,12 @@ def test_the_stream_ends_between_steps_when_the_tokens_are_spent(tiny, tmp_path)
 def test_seconds_count_from_the_first_row(tiny, tmp_path):
     feeder = Feeder(tmp_path, "0.2s")
     feeder.ask(op="open", B=1, T=32, accum=1)
+    time.sleep(0.2)  # the feeder is at work already, and must not count this
+    asked = time.monotonic()
     reply = feeder.ask(op="step", free=[])
-    assert reply["progress"] < 0.5
-    while (reply := feeder.ask(op="step", free=reply["slots"]))["slots"] is not None:
-        pass
+    assert reply["seconds"] <= time.monotonic() - asked
+    while reply["slots"] is not None:
+        reply = feeder.ask(op="step", free=reply["slots"])
     fed = feeder.end()
     assert fed["seconds"] >= 0.2
     assert not fed["finished"]  # the trainer went away without a word
@@ -487,6 +492,19 @@ def test_cpu_seconds_are_those_of_the_whole_tree(way):
     trainer.end()
     assert (0.1 if is_lost else BURN - 0.05) < spent < BURN + 0.3
     assert clock.read() >= before + spent  # when all are gone it is still spent
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are told apart by /proc")
+def test_the_harness_sees_the_same_tree():
+    trainer = Trainer("a grandchild that lives")
+    trainer.work()
+    found = sorted(tree(trainer.pid))
+    assert len(found) == 3 and sorted(quota.tree(trainer.pid)) == found
+    trainer.end()
+
+
+def test_the_harness_knows_the_same_model():
+    assert runner.MODEL == MODEL_FILES
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children are told apart by /proc")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = (ROOT / "train.py").read_text()
 USUAL = """import prepare
-import gc, math, operator, os, random, sys, threading, time
+import gc, math, operator, os, random, sys, threading, time, traceback
 import numpy as np
 import torch
 """
@@ -43,6 +43,7 @@ IMPORTS = [
     ("import socket", "has no network; all that it may learn from", "import queue"),
     ("import ctypes", "imports ctypes: it loads native code", "import struct"),
     ("import mmap", "imports mmap", "import array"),
+    ("traceback.linecache.getlines('train.py')", "uses linecache.getlines", "traceback.format_exc()"),
     ("import inspect", "imports inspect: it reaches behind", "import types"),
     ("import pickle", "writes no files; run.batches", "import json"),
     ("import pathlib", "imports pathlib", "import os.path"),
@@ -253,6 +254,28 @@ def test_the_present_train_py_passes() -> None:
 def test_a_file_that_is_too_long() -> None:
     assert "line 1: has 300,001 bytes" in str(refusal("#" * 300_001))
     assert refusal("#" * 300_000) is None
+
+
+@pytest.mark.parametrize(
+    "guilty, told, innocent",
+    [
+        ("x = [0.125, 1000.0]\n" * 1100, "line 1001: holds 4,400 digits", "x = [0.125, 1000.0]\n" * 1000),
+        ("x = [True, None]\n" * 2100, "4,200 digits", "x = [True, None]\n" * 2000),
+        ("a = b = 1\n" + "x = [a, b]\n" * 2100, "4,201 digits", "a = b = 1\n" + "x = (a + b)\n" * 2100),
+        ("x = 'lorem'\n" * 5000, "25,000 characters of strings", "'lorem'\n" * 5000),
+        (
+            "def f():\n    'lorem ipsum'\n" * 3000,
+            "line 4364: holds 33,000",
+            "def f():\n    0  # lorem ipsum\n" * 3000,
+        ),
+        ("f'{x}lorem'\n" * 5000, "25,000 characters of strings and docstrings", "f'{x}'\n" * 5000),
+        ("".join(f"learned_{i:05} = x\n" for i in range(1500)), "19,501 characters of names", "name = x\n" * 9000),
+    ],
+)
+def test_many_small_literals_count_together(guilty: str, told: str, innocent: str) -> None:
+    refused = str(refusal(guilty))
+    assert told in refused and refused.endswith("let the training find them; comments are not counted")
+    assert refusal(innocent) is None
 
 
 def test_what_is_no_python() -> None:

@@ -2,7 +2,7 @@
 
 A run of the bench takes three processes and the import of torch in each. Here the feeder and the model's host
 are threads, the preparation is tiny, and torch.compile does nothing: an edit costs about a second. All that the
-tests know of prepare.py, feeder.py and evaluate.py is in this file.
+tests know of prepare.py, feeder.py and evaluate.py is in this file and tests/host.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
-import importlib.util
 import json
 import os
 import random
@@ -32,6 +31,7 @@ import pyarrow.parquet as pq
 import evaluate
 import prepare
 from feeder import Channel, Clock, Packer, TokenStore, feed
+from tests.host import HostInThread
 
 ROOT = Path(__file__).resolve().parents[2]
 EDITS = Path(__file__).with_name("edits")
@@ -132,7 +132,7 @@ def train(folder: Path) -> None:
     feeder.start()
     os.environ["AUTORESEARCH_FEED"] = str(os.dup(ours.fileno()))
     try:
-        import_train(folder / "train.py").main()
+        evaluate.import_file(folder / "train.py").main()
         raise AssertionError("train.py ended without run.finish")
     except SystemExit as end:
         assert end.code in (None, 0), f"train.py ended with: {end.code}"
@@ -150,33 +150,6 @@ def dead_weights(folder: Path) -> list[str]:
 
     weights: dict[str, Any] = torch.load(folder / "work" / "weights.pt", weights_only=True)
     return [name for name, weight in weights.items() if not weight.any()]
-
-
-def import_train(path: Path) -> Any:
-    specification = importlib.util.spec_from_file_location("train", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["train"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-class HostInThread:
-    """Stands in for the model host's process, and saves it the import of torch."""
-
-    pid = os.getpid()  # whose CPU time is the host's
-
-    def __init__(self, command: list[str], **_: object) -> None:
-        at = command.index("--host")
-        run_dir, descriptor = Path(command[at - 1]), os.dup(int(command[at + 1]))
-        channel = Channel(socket.socket(fileno=descriptor))
-        threading.Thread(target=evaluate.serve_model, args=(run_dir, channel), daemon=True).start()
-
-    def kill(self) -> None:
-        pass
-
-    def wait(self) -> int:
-        return 0
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import setup
-from harness import client
+from harness import box, client
 from harness.command import ROOT
 
 
@@ -152,6 +152,8 @@ class System:
         monkeypatch.setenv("PATH", str(self.programs))
         monkeypatch.setattr("sys.platform", "linux")
         monkeypatch.setattr("os.geteuid", lambda: 1000)
+        monkeypatch.setattr(box, "_SYSTEM_PATH", "")
+        monkeypatch.setattr(box, "failure_of", box.failure_of.__wrapped__)  # a program changes during a test
         monkeypatch.setattr(setup, "KERNEL", self.kernel)
         monkeypatch.setattr(setup, "CONTAINER_MARKS", (self.container,))
         monkeypatch.setattr(setup, "APPARMOR_PROFILE", self.profile)
@@ -199,12 +201,18 @@ def test_a_bubblewrap_that_works_is_left_as_it_is(ours: bool, system: System, ca
     assert [line.split()[0] for line in system.called()] == ["bwrap"]
 
 
-def test_the_systems_bubblewrap_comes_first(system: System) -> None:
-    assert setup.find_bubblewrap() is None
+def test_the_systems_bubblewrap_comes_first(
+    system: System, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert box.installed(elsewhere) is None
     setup.link_program("bwrap", system.has("other"))
-    assert setup.find_bubblewrap() == setup.TOOLS / "bin" / "bwrap"
-    systems = system.has("bwrap")
-    assert setup.find_bubblewrap() == systems
+    assert box.installed(elsewhere) == setup.TOOLS / "bin" / "bwrap"
+    on_path = system.has("bwrap")
+    assert box.installed(elsewhere) == on_path
+    systems = on_path.rename(elsewhere / "bwrap")
+    monkeypatch.setattr(box, "_SYSTEM_PATH", str(elsewhere))
+    system.has("bwrap")
+    assert box.installed(elsewhere) == systems
 
 
 @pytest.mark.parametrize(
@@ -218,17 +226,17 @@ def test_the_systems_bubblewrap_comes_first(system: System) -> None:
 )
 def test_what_a_bubblewrap_says(script: str, said: str, system: System) -> None:
     program = system.has("bwrap", script)
-    assert setup.bubblewrap_works(program) == said
+    assert box.failure_of(program) == said
     assert "--unshare-user" in system.called()[0]
     program.chmod(0o644)
-    assert setup.bubblewrap_works(program) == "Permission denied"
+    assert box.failure_of(program) == "Permission denied"
 
 
-def test_the_systems_package_is_unpacked_into_tools(system: System, capsys) -> None:
+def test_the_systems_package_is_unpacked_into_tools(system: System, elsewhere: Path, capsys) -> None:
     system.has("apt-get", APT_GET)
     system.has("dpkg-deb", DPKG_DEB)
     assert setup.install_sandbox(try_again=True)
-    assert setup.find_bubblewrap() == setup.TOOLS / "bin" / "bwrap"
+    assert box.installed(elsewhere) == setup.TOOLS / "bin" / "bwrap"
     assert str((setup.TOOLS / "bin" / "bwrap").readlink()) == "../bubblewrap/usr/bin/bwrap"
     assert capsys.readouterr().out.startswith(
         "setup: sandbox: bubblewrap, the system's package unpacked into .tools"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 # Modules that are the same wherever another one carries them along: torch.os is os.
 CARRIED = {
     "os", "sys", "builtins", "importlib", "subprocess", "ctypes", "inspect", "pickle", "io", "socket", "shutil",
-    "tempfile", "mmap",
+    "tempfile", "mmap", "linecache",
 }  # fmt: skip
 DEPTH_MOST = 20  # names that stand for names; further ones are not followed
 

@@ -49,6 +49,8 @@ def spawn(
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)
+        # Whoever ignores it hands that on. The time of a child would be lost then, and the filter keeps it so.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         syscalls.restrict()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if file_most is not None:

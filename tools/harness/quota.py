@@ -52,7 +52,8 @@ def usage(pid: int) -> Usage:
 
 
 def tree(pid: int) -> Iterator[int]:
-    """Process `pid` and the living below it, as Linux lists them; `pid` alone elsewhere."""
+    """Process `pid` and the living below it, as Linux lists them; `pid` alone elsewhere. feeder.tree is the same
+    with psutil, which no command has: tests/fixed/test_feeder.py holds them together."""
     waiting = [pid]
     while waiting:
         yield (now := waiting.pop())

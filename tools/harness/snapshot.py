@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 
 from .branch import NOTHING, TRAIN, Branch, Git, commit_train, fixed_files, set_ref, train_blob
-from .text import write_whole
+from .text import sha256_of, write_whole
 
 
 def commit_candidate(branch: Branch, text: bytes, message: str) -> str:
@@ -44,17 +44,10 @@ def digests(contents: dict[str, bytes]) -> dict[str, str]:
 
 def restore(folder: Path, git: Git, commit: str, bench: str, sha256: dict[str, str]) -> list[str]:
     """Make the snapshot in `folder` what it was taken as; returns the files that were not."""
-    wrong = [name for name, digest in sha256.items() if _digest(folder / name) != digest]
+    wrong = [name for name, digest in sha256.items() if sha256_of(folder / name) != digest]
     if wrong:
         contents = files(git, commit, bench)
         for name in wrong:
             (folder / name).unlink(missing_ok=True)  # it may be a link by now, which would be written through
             write_whole(folder / name, contents[name])
     return wrong
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None

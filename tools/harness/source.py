@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from . import Refused, seeds
+from . import Refused, amount, seeds
 from .branch import TRAIN
 from .names import CARRIED, Names, canonical, last, step, text_of
 
@@ -52,7 +52,10 @@ def findings(tree: ast.Module, incumbent: ast.Module | None = None) -> list[Find
         found.add(_finding(line, f"calls {_short(path)} with a number of its own", DRAWN))
     if incumbent is not None and (first := seeds.alone(tree, incumbent)) is not None:
         found.add(_finding(first, "changes the seed alone", LUCK))
-    return sorted(found)
+    return sorted(found) or [  # what is wrong with one line says more than what is wrong with all
+        _finding(line, f"holds {count:,} {what} in all, more than {amount.MOST[what]:,}", TOGETHER)
+        for line, what, count in amount.too_much(names.nodes)
+    ]
 
 
 def _parsed(text: bytes) -> ast.Module | None:
@@ -89,6 +92,7 @@ AROUND = Reason(
 )
 PATCHES = Reason("others rely on what it is", "subclass or wrap it under a name of your own; …config… may be set")
 DATA = Reason("learned numbers in the source are no training", "compute them, or let the training find them")
+TOGETHER = Reason(DATA.why, f"{DATA.instead}; comments are not counted")
 DRAWN = Reason("the bench draws the seeds", "take run.seed, or a torch.Generator() of your own")
 LUCK = Reason("that is luck and no improvement", "change what is computed, and the bench draws the seed")
 HIDDEN = Reason("which names that brings cannot be seen", "import the module, or its names one by one")
@@ -132,7 +136,7 @@ IMPORTS = _table(  # whatever is not in ALLOWED is refused; these have a reason 
     ("subprocess multiprocessing signal asyncio pty fcntl resource psutil posix", PROCESSES),
     ("ctypes cffi mmap", NATIVE),
     ("importlib builtins code codeop imp runpy", CODE),
-    ("inspect ast dis site pkgutil zipimport atexit", LOOKS),
+    ("inspect ast dis site pkgutil zipimport atexit linecache", LOOKS),
     ("base64 binascii zlib gzip bz2 lzma", DATA),
 )
 PATHS = _table(  # dotted names, with all that is below them
@@ -150,6 +154,8 @@ PATHS = _table(  # dotted names, with all that is below them
     ("numpy.ctypeslib numpy.f2py numpy.distutils", NATIVE),
     ("sys._getframe sys._current_frames sys.settrace sys.setprofile sys.monitoring sys.addaudithook", LOOKS),
     ("sys.modules sys.path sys.meta_path sys.path_hooks sys.path_importer_cache", LOOKS),
+    ("traceback.extract_stack traceback.extract_tb traceback.walk_stack traceback.walk_tb", LOOKS),
+    ("traceback.format_stack traceback.StackSummary traceback.FrameSummary traceback.TracebackException", LOOKS),
     ("threading.settrace threading.setprofile gc.get_objects gc.get_referrers gc.get_referents", LOOKS),
 )
 PREPARE_ALLOWED = {"start_run", "flash_attention"}
