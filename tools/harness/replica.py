@@ -1,6 +1,8 @@
-"""A run done again in a folder of its own, by the stages of every run, and gone afterwards: for an audit.
+"""A run done again in a folder of its own, by the stages of every run: for an audit, and gone afterwards; or for a
+verification, whose folders stay.
 
     runs/<tag>/.audit-NNNN-xxxxxx/
+    runs/<tag>/verify/NN/          with a campaign.json of its own, see `headline` and tools/verify.py
 
 Nothing of the campaign is written meanwhile: the folder is no run's by its name, the seed and the commit are the
 run's own, and no compile cache is taken or left. The caller holds the campaigns' lock, so that no run begins
@@ -24,7 +26,7 @@ from . import Refused, attend, disk, driver, processes, record, runner, snapshot
 from . import campaign as campaigns
 from .branch import Git
 from .campaign import Campaign
-from .record import Record, Run
+from .record import Record, Request, Run
 from .text import read_json
 
 Say = Callable[[str], None]
@@ -78,6 +80,26 @@ def train_again(root: Path, campaign: Campaign, run: Run, say: Say) -> Replica:
         return _carry_out(root, path, say)
 
 
+def carry_on(root: Path, path: Path, request: Request, files: dict[str, bytes], say: Say) -> Replica:
+    """What `request` asks for, done in `path`, which stays; or what is left of it to do there. Raises Refused."""
+    found = record.read(path)
+    if found is None:
+        runner.remove(path)  # torn before it had its request
+        (path / "work").mkdir(parents=True)
+        for name, content in files.items():
+            (path / name).write_bytes(content)
+        record.write(path, request)
+    elif _asked(found.request) != _asked(request) or (found.record and found.record.sha256 != request.sha256):
+        raise Refused(f"{path} does not agree with git or the campaign: move it away, and it is done again")
+    elif found.record is not None:
+        return Replica(found.record, read_json(path / "score.json") or {})
+    return _carry_out(root, path, say)
+
+
+def _asked(request: Request) -> tuple[object, ...]:
+    return request.kind, request.commit, request.seed, request.sha256, request.pin_sha256
+
+
 @contextlib.contextmanager
 def _folder(root: Path, campaign: Campaign, run: Run) -> Iterator[Path]:
     """A run's folder with its snapshot and its request, whose hashes are git's, whatever run.json has."""
@@ -96,7 +118,7 @@ def _folder(root: Path, campaign: Campaign, run: Run) -> Iterator[Path]:
 def _carry_out(root: Path, path: Path, say: Say) -> Replica:
     """Run the runner to its end. Raises Refused where it could not come to a record."""
     with (path / "runner.log").open("ab") as log:
-        command = [sys.executable, *runner.UNBENT, "-m", "harness.runner", str(path), runner.REPLICA]
+        command = [sys.executable, *runner.UNBENT, "-m", "harness.runner", str(path), runner.REPLICA, str(root)]
         env = {key: value for key, value in os.environ.items() if key != processes.STARTED_BY}
         child = processes.spawn(command, root / "tools", env, log, log)
     try:
