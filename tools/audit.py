@@ -18,6 +18,7 @@ from harness import campaign as campaigns
 from harness.branch import Git
 from harness.campaign import Campaign
 from harness.command import DONE, FAILED, ROOT, Parser, main, show_json
+from harness.learned import Learner
 from harness.record import Record, Run
 from harness.replica import Replica, Say
 from harness.text import read_json
@@ -119,7 +120,7 @@ def train_again(campaign: Campaign, run: Run, runs: list[Run], say: Say) -> Find
     say(f"run {run.name}: training it again on its seed {run.request.seed}, budget {campaign.budget}")
     again = replica.train_again(ROOT, campaign, run, say)
     before, now = recorded_in(run), again.record
-    sigma = experiment.estimate_noise(runs, campaign.noise_prior).sigma
+    sigma = Learner(experiment.group(runs), campaign).learn().noise.sigma
     allowed = 0.0 if campaign.budget.endswith("tok") else SIGMAS * math.sqrt(2) * sigma
     why = f"{SIGMAS:.0f} x sqrt(2) x sigma {sigma:.4f}" if allowed else "the budget is in tokens"
     same = before.model_sha256.get(WEIGHTS) == now.model_sha256.get(WEIGHTS)

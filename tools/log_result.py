@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 
 from harness import campaign, conclude, steering
 from harness.command import DONE, ROOT, Parser, main, show_json
@@ -17,7 +18,8 @@ EXAMPLES = """\
   tools/log_result.py -d "GeLU" --note "slower a step, and no better at the same step: give it up"
 
 The score is read from the run's record. keep: the branch moves to the candidate. discard, crash: tools/revert.py
-brings the incumbent back. confirm: no row yet, scripts/run_experiment.sh --confirm comes first."""
+brings the incumbent back. confirm: no row yet, scripts/run_experiment.sh --confirm comes first. A keep may be
+provisional: then --confirm is its re-test, which is logged as well and lets it stand or undoes it."""
 
 
 def arguments() -> argparse.Namespace:
@@ -35,7 +37,10 @@ def as_json(concluded: Conclusion) -> dict[str, object]:
     verdict, decision, after = concluded.verdict, concluded.decision, concluded.after
     return {
         "verdict": verdict.status,
-        "confirm": verdict.confirm,
+        "confirm": verdict.confirm.side if verdict.confirm else "",
+        "provisional": verdict.provisional,
+        "believed": asdict(verdict.belief) if verdict.belief else None,
+        "error": verdict.error,
         "gain": verdict.gain,
         "val_bpb": decision.val_bpb if decision else None,
         "memory_gb": decision.memory_gb if decision else None,
@@ -69,8 +74,9 @@ def body() -> int:
         score = "no score" if decision.val_bpb is None else f"val_bpb {decision.val_bpb:.6f}"
         runs = ", ".join(f"{number:04d}" for number in decision.runs)
         print(f"logged: {after.newest.commit[:7]} {score}, {decision.memory_gb:.1f} GB, run {runs}")
-        if decision.status == "keep":
-            print(f"the branch autoresearch/{after.branch.tag} is at {after.branch.tip[:7]}")
+        if decision.status == "keep" or decision.undone:
+            back = "back " if decision.undone else ""
+            print(f"the branch autoresearch/{after.branch.tag} is {back}at {after.branch.tip[:7]}")
     for line in steering.told(diff(after)):
         print(line)
     print(f"next: {after.state.next}")

@@ -20,7 +20,8 @@ STOP_PATIENCE = 60.0  # seconds
 EXAMPLES = """\
   scripts/run_experiment.sh --baseline            the committed train.py, first of all
   scripts/run_experiment.sh -m "exp: lr 0.02"     the edit in train.py, against the incumbent
-  scripts/run_experiment.sh --confirm             once more on a fresh seed, when the verdict asks for it
+  scripts/run_experiment.sh --confirm             once more on another seed, when the verdict asks for it
+  scripts/run_experiment.sh --retry 0012          a near miss once more, on today's incumbent
   scripts/run_experiment.sh --fix -m "fix: shape" the next attempt of an experiment that crashed
   scripts/run_experiment.sh --wait 600            come back to the run in progress, or start it again
   scripts/run_experiment.sh --stop                end the run in progress now"""
@@ -33,6 +34,7 @@ def arguments() -> argparse.Namespace:
     form.add_argument("--baseline", action="store_true", help="run train.py as it is committed")
     form.add_argument("--confirm", action="store_true", help="run again what the verdict asked for")
     form.add_argument("--fix", action="store_true", help="next attempt of the experiment that crashed (with -m)")
+    form.add_argument("--retry", type=int, metavar="N", help="try experiment N once more, as status offers it")
     form.add_argument("--stop", action="store_true", help="end the run in progress; it is logged as a discard")
     parser.add_argument(
         "--wait",
@@ -44,7 +46,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     given = parser.parse_args()
-    wants_message = not (given.baseline or given.confirm or given.stop)
+    wants_message = not (given.baseline or given.confirm or given.stop or given.retry is not None)
     if given.message is not None and not wants_message:
         parser.error("-m goes with an edit of train.py or with --fix alone")
     if given.message is not None and not given.message.strip():
@@ -73,6 +75,8 @@ def start(given: argparse.Namespace, now: Situation) -> Path:
         return submit.confirm(now)
     if given.fix:
         return submit.fix(now, given.message)
+    if given.retry is not None:
+        return submit.retry(now, given.retry)
     if given.stop:
         return submit.stop(now)
     if given.message is not None:
@@ -87,9 +91,14 @@ def attach(now: Situation) -> Path:
     return submit.resume(now, run) if now.state.name == "interrupted" else run.path
 
 
-def describe(run: Run, budget: str) -> str:
-    request = run.request
-    what = {"fix": f"fix (attempt {request.attempt} of experiment {request.experiment:04d})"}
+def describe(run: Run, budget: str, now: Situation) -> str:
+    request, number = run.request, f"{run.request.experiment:04d}"
+    ours = {one.request.commit for one in now.runs if one.request.experiment == request.experiment}
+    side = "once more" if request.commit in ours else "its incumbent once more"
+    what = {
+        "fix": f"fix (attempt {request.attempt} of experiment {number})",
+        "confirm": f"confirm (experiment {number}, {side})",
+    }
     kind = what.get(request.kind, request.kind)
     return f"run {run.name}: {kind} {request.commit[:7]}, seed {request.seed}, budget {budget}"
 
@@ -113,7 +122,7 @@ def body() -> int:
         say(f"note: {steering.CHANGED}")
     run, pinned = record.read(path), campaign.load(ROOT, now.branch.tag)
     if run is not None and pinned is not None and run.record is None:
-        say(describe(run, pinned.budget))
+        say(describe(run, pinned.budget, now))
     # A stop is quick, and whoever asks for it wants to see it done.
     run = attend.wait(path, max(seconds, STOP_PATIENCE) if given.stop else seconds, say)
     with campaign.lock(ROOT):
@@ -141,10 +150,13 @@ def show(run: Run, now: Situation) -> None:
         )
         print(f"{told}\nnext: {state.WAIT}")
         return
-    for line in attend.result(run, now.incumbent):
+    retest = now.newest is not None and now.newest.retest
+    for line in attend.result(run, now.before if retest else now.incumbent):
         print(line)
     if why := attend.not_boxed(run.record):
         print(f"note: not boxed: {why}")
+    if retest:
+        print("This was the re-test of a provisional keep: by its log the keep stands or is undone.")
     if now.verdict is not None and now.verdict.status == "confirm":
         for reason in now.verdict.reasons:
             print(reason)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from harness import attend, box, campaign, disk, limits, steering, stint
+from harness import prospects as prospect
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
 from harness.ledger import clean
@@ -23,7 +24,7 @@ EXAMPLES = """\
 
 def facts(now: Situation) -> dict[str, Any]:
     """What is printed, as JSON has it."""
-    pinned, best, newest, noise = now.campaign, now.incumbent, now.newest, now.noise
+    pinned, best, newest = now.campaign, now.incumbent, now.newest
     program = steering.read(now.root)
     set_limits, complaints = stint.limits(now)
     short = disk.shortage(now.root)
@@ -37,13 +38,16 @@ def facts(now: Situation) -> dict[str, Any]:
         "budget": pinned.budget if pinned else None,
         "profile": f"{pinned.profile} on {pinned.device}" if pinned else None,
         "sandbox": pinned.sandbox if pinned else None,
-        "noise": {"sigma": noise.sigma, "runs": noise.runs} if noise else None,
+        "noise": noise_facts(now),
+        "belief": belief(now),
+        "racing": racing(now),
+        "prospects": prospects(now),
         "experiments": len(now.experiments),
         "kept": best.number if best else 0,
         "baseline": None,
         "incumbent": None,
         "results": [result(e) for e in now.experiments if e.decision][-SHOWN:],
-        "current": current(now, newest) if newest and not newest.decision else None,
+        "current": current(now, newest) if newest and (newest.provisional or not newest.settled) else None,
         "elsewhere": None,
         "limits": limits.lines(set_limits, stint.spent(now)) if set_limits else [],
         "stop": now.stop,
@@ -73,6 +77,44 @@ def facts(now: Situation) -> dict[str, Any]:
     return found
 
 
+def noise_facts(now: Situation) -> dict[str, Any] | None:
+    """The noise of one run in bpb, how sure it is, and how much of it a shared seed takes away."""
+    learned = now.learned
+    if learned is None:
+        return None
+    noise = learned.noise
+    told = {"sigma": noise.sigma, "low": noise.low, "high": noise.high, "runs": noise.runs}
+    return {**told, "pairing": learned.pairing, "band": learned.band}
+
+
+def belief(now: Situation) -> dict[str, float] | None:
+    """The incumbent's true level and the campaign's gain, as believed: luck taken off. None also while a re-test
+    is open: what is believed leaves out the provisional keep then."""
+    known = now.learned.known if now.learned else None
+    if known is None or (now.newest is not None and now.newest.retest):
+        return None
+    level = {"val_bpb": known.level.mean, "sd": known.level.sd}
+    return {**level, "gain": known.gain.mean, "gain_sd": known.gain.sd, "allowed_error": known.allowed}
+
+
+def racing(now: Situation) -> dict[str, int] | None:
+    """Runs that were stopped by their curve, controls among the hopeless, and how many of these were kept."""
+    learned = now.learned
+    if learned is None or not (learned.raced or learned.controls):
+        return None
+    return {"stopped": learned.raced, "controls": learned.controls, "false_kills": learned.false_kills}
+
+
+def prospects(now: Situation) -> list[str]:
+    """What past experiments offer, where the next one is due."""
+    known = now.learned.known if now.learned else None
+    if known is None or now.learned is None or now.state.name != "clean":
+        return []
+    descriptions = {e.number: e.decision.description for e in now.experiments if e.decision}
+    found = prospect.find(now.experiments, known, now.learned.beliefs)
+    return [prospect.told(one, descriptions) for one in found]
+
+
 def result(experiment: Experiment) -> dict[str, Any]:
     decision = experiment.decision
     assert decision is not None
@@ -87,19 +129,20 @@ def result(experiment: Experiment) -> dict[str, Any]:
 
 
 def current(now: Situation, experiment: Experiment) -> dict[str, Any]:
-    """The experiment that is not logged: running, interrupted or ended."""
+    """The experiment that is not through: running, interrupted, ended, or kept provisionally."""
     run = experiment.last
     told = {
         "running": f"running for {age(run.request.created)}: {attend.progress(run.path)}" if run.alive else "",
         "interrupted": f"interrupted: {attend.interruption(run.path)}",
         "finished": f"ended ({experiment.outcome}), not logged",
+        "provisional": "kept provisionally: another run lets it stand or undoes it",
     }
     return {
         "experiment": experiment.runs[0].name,
         "run": run.name,
         "commit": run.request.commit[:7],
         "kind": run.request.kind,
-        "message": clean(run.request.message),
+        "message": clean(experiment.candidate.request.message),
         "progress": told.get(now.state.name, ""),
         "outcome": run.record.outcome if run.record else None,
         "reason": said(run.record.reason) if run.record else None,
@@ -144,7 +187,20 @@ def show(found: dict[str, Any]) -> None:
         print(f"baseline: {first['commit']} val_bpb {first['val_bpb']:.6f}")
     if noise:
         told = f"measured on {noise['runs']} runs" if noise["runs"] else "not measured yet, a prior"
-        print(f"noise: sigma {noise['sigma']:.4f} bpb a run ({told})")
+        between = f"between {noise['low']:.4f} and {noise['high']:.4f} with 80 %"
+        print(f"noise: sigma {noise['sigma']:.4f} bpb a run ({told}; {between})")
+    if level := found["belief"]:
+        gain = f", gain over the baseline {level['gain']:+.4f} ± {level['gain_sd']:.4f}"
+        print(
+            f"believed: the incumbent's true val_bpb {level['val_bpb']:.6f} ± {level['sd']:.4f}"
+            f"{gain if found['kept'] > 1 else ''}"
+        )
+    if raced := found["racing"]:
+        count, controls = raced["stopped"], raced["controls"]
+        print(
+            f"racing: {count} run{'s' * (count != 1)} stopped by a hopeless curve"
+            + (f"; of {controls} more, finished to check, {raced['false_kills']} were kept" if controls else "")
+        )
     if found["results"]:
         print("last results:")
     for row in found["results"]:
@@ -160,6 +216,8 @@ def show(found: dict[str, Any]) -> None:
             print(f"  val_bpb {now['val_bpb']:.6f}")
         for reason in now["reasons"]:
             print(f"  {reason}")
+    for line in found["prospects"]:
+        print(f"prospect: {line}")
     if found["elsewhere"]:
         print(f"in progress elsewhere: {found['elsewhere']}")
     for note in found["notes"]:

@@ -64,7 +64,7 @@ def tell(quiet: bool, line: str) -> None:
 
 def forecast(now: Situation, started: Driver | None, at_once: bool) -> list[str]:
     """What will happen, and when."""
-    if now.newest is None or now.newest.decision is not None:
+    if now.newest is None or now.newest.settled:
         hand = "no experiment is in hand: nothing is lost"
         if now.state.name == "edited":
             hand += "; the edit of train.py stays as it is"
@@ -77,7 +77,7 @@ def forecast(now: Situation, started: Driver | None, at_once: bool) -> list[str]
     else:
         hand = f"run {now.newest.last.name} is not logged yet ({now.state.name}): that is done first"
     lines = ["STOP is set: no further experiment begins", hand]
-    if not started and not at_once and now.newest is not None and now.newest.decision is None:
+    if not started and not at_once and now.newest is not None and not now.newest.settled:
         lines.append("where no agent is at work to do that: tools/stop.py --now, or scripts/start.sh to go on")
     if started:
         lines.append(

@@ -61,7 +61,9 @@ class Experiment:
 
     @property
     def decisions(self) -> list[dict[str, Any]]:
-        return [run.decision for run in self.runs if run.decision]
+        """Those that hold; a provisional keep is decided on again after its re-test."""
+        made = [run.decision for run in self.runs if run.decision]
+        return [decision for decision in made[:-1] if not decision.get("provisional")] + made[-1:]
 
     @property
     def commit(self) -> str:

@@ -38,7 +38,8 @@ class StandIn(Lab):
         self.git("commit", "--quiet", "--all", "-m", "a bench that takes a second")
         data = self.cache / "preparations" / "one"
         data.mkdir(parents=True)
-        meta = {"key": "one", "profile": "small", "device": "cuda", "budget": "5s", "noise_prior": 0.002}
+        facts = {"key": "one", "profile": "small", "device": "cuda", "budget": "5s", "noise_prior": 0.002}
+        meta = {**facts, "splits": {"train": {"bytes": 360, "tokens": 100}}}
         (data / "meta.json").write_text(json.dumps(meta))
         (self.cache / "current.json").write_text(json.dumps({"preparation": str(data)}))
 

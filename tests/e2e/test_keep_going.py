@@ -6,6 +6,7 @@ The bench is a stand-in that takes a second a run; all the rest is real. The cli
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ def lab(programs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     lab = StandIn(tmp_path_factory.mktemp("served"), *programs, tmp_path_factory.mktemp("cache"))
     lab.build()
     yield lab
-    assert not left_over(lab)
+    wait_for("everything ended", lambda: not left_over(lab))
 
 
 @dataclass
@@ -39,8 +40,8 @@ class Night:
     """What was seen of a night, with a person who interferes."""
 
     research: list[dict[str, Any]] = field(default_factory=list)  # the session's messages at the end
-    rows_then: int = 0  # experiments when the person aborted …
-    rows_later: int = 0  # … and a while later
+    heard_then: int = 0  # prompts when the person aborted …
+    heard_later: int = 0  # … and a while later
     bystander: list[dict[str, Any]] = field(default_factory=list)  # the messages of another session
     steps: list[dict[str, Any]] = field(default_factory=list)  # what the client says of each step of the model
 
@@ -54,11 +55,12 @@ def night(lab: StandIn) -> Night:
         session = server.session()
         server.say(session, "Do some research.")
         wait_for("experiments and a compaction", lambda: len(lab.rows) > EXPERIMENTS and AFTER in lazy.heard)
-        night.rows_then = abort(lab, server, session)
-        time.sleep(3)
-        night.rows_later = len(lab.rows)
+        abort(server, session)
+        night.heard_then = len(server.messages(session, "user"))
+        time.sleep(1 + 3 * slowest_prompt(server, session))
+        night.heard_later, rows = len(server.messages(session, "user")), len(lab.rows)
         server.say(session, "hello")
-        wait_for("another experiment", lambda: len(lab.rows) > night.rows_later)
+        wait_for("another experiment", lambda: len(lab.rows) > rows)
         server.command(session, "stop")
         wait_for("the end", lambda: "Research is over" in text_of_user(server.messages(session, "user")[-1]))
         night.research = server.ask("GET", f"/session/{session}/message")
@@ -68,12 +70,28 @@ def night(lab: StandIn) -> Night:
     return night
 
 
-def abort(lab: StandIn, server: Server, session: str) -> int:
-    """Esc, while the model is at work."""
-    wait_for("work", lambda: server.busy(session))
-    server.ask("POST", f"/session/{session}/abort")
-    wait_for("rest", lambda: not server.busy(session))
-    return len(lab.rows)
+def abort(server: Server, session: str) -> None:
+    """Esc, while the model is at work; again where its turn ended by itself just before."""
+
+    def is_aborted() -> bool:
+        wait_for("work", lambda: server.busy(session))
+        server.ask("POST", f"/session/{session}/abort")
+        wait_for("rest", lambda: not server.busy(session))
+        answer = server.messages(session, "assistant")[-1]["info"]
+        return bool(answer.get("error", {}).get("name") == "MessageAbortedError")
+
+    wait_for("an aborted turn", is_aborted)
+
+
+def slowest_prompt(server: Server, session: str) -> float:
+    """Seconds that the plugin took at most, on this machine and with its load, from a turn's end to its prompt."""
+    messages = server.ask("GET", f"/session/{session}/message")
+    took = [
+        message["info"]["time"]["created"] - before["info"]["time"]["completed"]
+        for before, message in itertools.pairwise(messages)
+        if text_of_user(message).startswith("Go on")
+    ]
+    return float(max(took)) / 1000
 
 
 def text_of_user(message: dict[str, Any]) -> str:
@@ -106,14 +124,14 @@ def test_the_first_thing_after_a_compaction_leads_to_status(lab: StandIn, night:
 
 def test_a_compaction_brings_no_second_prompt(night: Night) -> None:
     """Every prompt of ours follows an answer that ended a turn."""
-    for before, message in zip(night.research, night.research[1:], strict=False):
+    for before, message in itertools.pairwise(night.research):
         if message["info"]["role"] == "user" and text_of_user(message).startswith("Go on"):
             assert before["info"]["role"] == "assistant"
             assert before["info"].get("finish") == "stop" and not before["info"].get("summary")
 
 
 def test_after_an_abort_the_person_speaks_next(night: Night) -> None:
-    assert night.rows_later == night.rows_then
+    assert night.heard_later == night.heard_then
 
 
 def test_a_session_without_research_is_left_alone(night: Night) -> None:
@@ -195,7 +213,7 @@ def test_the_window(programs: tuple[Path, Path], tmp_path: Path) -> None:
         wait_for("experiments", lambda: len(lab.rows) > 3)
         model.talks = True
         wait_for("a fresh session", lambda: any(FRESH in text for text in lab.told))
-        wait_for("the fresh session on the screen", lambda: window.shows("Refreshed."), 60)
+        wait_for("the fresh session on the screen", lambda: window.shows("Refreshed."))
         model.talks = False
         rows = len(lab.rows)
         wait_for("an experiment in it", lambda: len(lab.rows) > rows)

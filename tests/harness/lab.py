@@ -14,16 +14,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from harness import campaign, record
+from harness import campaign, knowledge, noise, record, verdict
+from harness.levels import Score
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("bench")
-TOOLS = ("run_experiment.py", "log_result.py", "revert.py", "status.py", "stop.py", "report.py", "audit.py")
+TOOLS = (
+    "run_experiment.py", "log_result.py", "revert.py", "status.py", "stop.py", "report.py", "audit.py",
+    "verify.py",
+)  # fmt: skip
 
 # How the processes of a run are recognised.
 PROCESSES = {
@@ -61,6 +66,25 @@ def tool(name: str) -> Any:
     return module
 
 
+NOISE_PRIOR = 0.002  # of the preparation
+BASELINE = 1.5
+
+
+@functools.cache
+def score_for(wanted: Callable[[verdict.Verdict], bool]) -> float:
+    """A SCORE that a first run on the baseline's seed gets such a verdict with, whatever the constants are."""
+    sigma = noise.estimate([], NOISE_PRIOR).cautious
+    known = knowledge.begin([Score(0, BASELINE)], sigma, noise.pairing([], sigma), NOISE_PRIOR)
+    scores = [BASELINE - step / 4000 for step in range(200)]
+    found = [s for s in scores if wanted(verdict.decide(verdict.Facts("finished", (Score(0, s),), known)))]
+    return found[len(found) // 2]
+
+
+def unsure(decided: verdict.Verdict) -> bool:
+    """It is to be run once more."""
+    return decided.status == "confirm"
+
+
 class Lab:
     """One checkout, on the campaign branch autoresearch/t1, with prepared data."""
 
@@ -73,6 +97,7 @@ class Lab:
             "AUTORESEARCH_CACHE": str(self.cache),
             "AUTORESEARCH_PYTHON": sys.executable,
             "AUTORESEARCH_WAIT": "30",
+            "AUTORESEARCH_BASELINE_RUNS": "1",
             "GIT_CONFIG_NOSYSTEM": "1",
         }
 
@@ -119,7 +144,8 @@ class Lab:
         """A preparation, and the one in force."""
         data = self.cache / "preparations" / key
         data.mkdir(parents=True, exist_ok=True)
-        meta = {"key": key, "profile": "small", "device": "cuda", "budget": "5s", "noise_prior": 0.002}
+        meta = {"key": key, "profile": "small", "device": "cuda", "budget": "5s", "noise_prior": NOISE_PRIOR}
+        meta["splits"] = {"train": {"bytes": 360, "tokens": 100}}
         (data / "meta.json").write_text(json.dumps(meta))
         (self.cache / "current.json").write_text(json.dumps({"preparation": str(data)}))
         return data
@@ -212,6 +238,12 @@ class Lab:
         for name, value in constants.items():
             text, count = re.subn(rf"^{name} = \S+", f"{name} = {value!r}", text, flags=re.MULTILINE)
             assert count == 1, name
+        (self.root / "train.py").write_text(text)
+        return text
+
+    def lengthen(self, lines: int) -> str:
+        """Add so many lines to train.py that do nothing; returns the text."""
+        text = self.train + "".join(f"SPARE_{number} = {number}\n" for number in range(lines))
         (self.root / "train.py").write_text(text)
         return text
 

@@ -27,7 +27,7 @@ GIT = {"train.py": "a1", "prepare.py": "b2"}
 DATA = {"val.tokens": "c3"}
 PIN = Campaign(
     tag="t1", created=0.0, bench="b", base="b", preparation="/data", preparation_key="one", budget="5s",
-    profile="small", device="cpu", noise_prior=0.002, sandbox="bubblewrap", sandbox_program="",
+    profile="small", device="cpu", noise_prior=0.002, baseline_runs=1, sandbox="bubblewrap", sandbox_program="",
     python="python", environment={}, data_sha256=DATA, lock_sha256="d4",
 )  # fmt: skip
 REQUEST = Request(
@@ -302,7 +302,7 @@ def test_a_rerun_comes_within_the_noise(lab: Lab) -> None:
     for line in (
         "val_bpb: 1.5 recorded, 1.5 now",
         "difference: +0.000000, 0.008485 is allowed (3 x sqrt(2) x sigma 0.0020)",
-        "steps: 10 recorded, 10 now",
+        "steps: 100 recorded, 100 now",
         "tokens: 1000 recorded, 1000 now",
         "weights: the same",
     ):
@@ -332,7 +332,7 @@ def test_a_rerun_takes_and_leaves_no_compile_cache(lab: Lab) -> None:
     assert campaign is not None and pin.exists()
     from harness import compiled
 
-    cache = compiled.folder(lab.root, campaign)
+    cache = compiled.folder(lab.root, campaign, lab.tip)
     cache.mkdir(parents=True)
     (cache / "kernel").write_text("compiled")
     before = everything(lab)

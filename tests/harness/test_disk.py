@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 from harness import branch, disk, state, stopping
 
-from tests.harness.lab import Answer, Lab
+from tests.harness.lab import Answer, Lab, score_for, unsure
 
 NO_ROOM = str(10**9)  # MB that have to be free, which are not
 WRITES = {"os.mkdir", "os.rename", "os.symlink", "os.link"}
@@ -191,7 +191,7 @@ def test_no_room_for_a_baseline(new: Lab) -> None:
 
 
 def test_no_room_for_a_run(lab: Lab) -> None:
-    lab.edit(SCORE=1.497)
+    lab.edit(SCORE=score_for(unsure))
     short(lab, "-m", "exp: x")
     answer = lab.call("status.py", AUTORESEARCH_DISK_RESERVE_MB=NO_ROOM)
     assert answer.code == 0

@@ -257,7 +257,7 @@ def test_reconciling_is_idempotent(lab: Lab) -> None:
     runs = [run for path in lab.root.glob("runs/t1/[0-9]*") if (run := record.read(path))]
     branch = git_branch.current(lab.root)
     tree = {path: path.read_bytes() for path in lab.root.glob("runs/t1/*/*.json")}
-    assert reconcile.finish_keeps(branch, runs) == runs
+    assert reconcile.finish(branch, runs) == runs
     assert {path: path.read_bytes() for path in lab.root.glob("runs/t1/*/*.json")} == tree
 
 

@@ -33,7 +33,7 @@ def test_a_record_says_it_all(lab: Lab) -> None:
     assert found["outcome"] == "finished"
     assert found["reason"] == ""
     assert found["val_bpb"] == 1.5
-    assert (found["tokens"], found["steps"], found["share"]) == (1000, 10, 1.0)
+    assert (found["tokens"], found["steps"], found["share"]) == (1000, 100, 1.0)
     assert (found["depth"], found["num_params"], found["peak_memory_mb"]) == (6, 1000000, 512.0)
     assert 0 < found["seconds"] < found["total_seconds"] < 60
     assert found["restarts"] == 0

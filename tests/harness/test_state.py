@@ -18,6 +18,7 @@ FACTS = st.builds(
     run=st.sampled_from(["", "alive", "dead", "ended"]),
     verdict=st.sampled_from(["", "keep", "discard", "crash", "confirm"]),
     decided=st.sampled_from(["", "keep", "discard", "crash"]),
+    provisional=st.booleans(),
     reverted=st.booleans(),
 )
 LOGGED = Facts(campaign=True, incumbent=True, run="ended")
@@ -43,6 +44,12 @@ LOGGED = Facts(campaign=True, incumbent=True, run="ended")
         (replace(LOGGED, decided="discard"), "clean", state.EDIT),
         (replace(LOGGED, decided="keep", edited=True), "edited", state.EXPERIMENT),
         (replace(LOGGED, decided="keep"), "clean", state.EDIT),
+        (replace(LOGGED, decided="keep", provisional=True), "provisional", state.CONFIRM),
+        (replace(LOGGED, decided="keep", provisional=True, edited=True), "provisional", state.CONFIRM),
+        (replace(LOGGED, run="alive", provisional=True), "running", state.WAIT),
+        (replace(LOGGED, verdict="discard", provisional=True), "finished", state.LOG),
+        (replace(LOGGED, verdict="crash", retest=True), "finished", state.LOG),
+        (replace(LOGGED, decided="keep", provisional=True, stop="why"), "provisional", f"{state.END}: why"),
     ],
 )
 def test_table(facts: Facts, name: str, next: str) -> None:
@@ -57,6 +64,10 @@ def test_what_is_unfinished_comes_first(facts: Facts) -> None:
     if name in ("clean", "edited"):
         assert facts.run in ("", "ended")
         assert facts.decided or not facts.run, "nothing that ended is passed by without being logged"
+    if name == "provisional":
+        assert facts.provisional
+    if name in ("clean", "edited") and facts.campaign:
+        assert not facts.provisional, "nothing builds on what is not sure"
     if name == "logged":
         assert facts.edited
 

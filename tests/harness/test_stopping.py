@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from harness import driver, state, stopping
+from harness.verdict import RUNS_MOST
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness.lab import Lab
+from tests.harness.lab import Lab, score_for, unsure
 from tests.harness.test_state import FACTS
 from tests.harness.test_walk import check, disturb, follow
 
@@ -56,7 +57,7 @@ def test_a_stop_of_another_kind(tmp_path: Path) -> None:
 def test_only_what_would_begin_is_ended(facts: state.Facts, stop: str) -> None:
     free, found = state.derive(facts), state.derive(replace(facts, stop=stop))
     assert found.name == free.name
-    if stop and free.name in ("new", "clean", "edited"):
+    if stop and free.name in ("new", "clean", "edited", "provisional"):
         assert found.next == "end your turn: why"
     else:
         assert found == free
@@ -97,9 +98,10 @@ def test_what_is_in_hand_is_finished(lab: Lab) -> None:
 
 
 def test_confirmations_and_fixes_go_on(lab: Lab) -> None:
-    lab.try_idea(SCORE=1.497)
+    lab.try_idea(SCORE=score_for(unsure))
     ask(lab)
-    for _ in range(4):
+    assert lab.status()["next"] == state.CONFIRM
+    for _ in range(RUNS_MOST):
         if lab.status()["next"] != state.CONFIRM:
             break
         assert lab.run("--confirm").code == 0

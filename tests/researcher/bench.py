@@ -23,7 +23,10 @@ CONFIRM = "scripts/run_experiment.sh --confirm"
 
 @dataclass
 class Bench:
-    """`outcome` maps train.py to `crash`, `refuse`, or a score; runs need `waits` attachments each."""
+    """`outcome` maps train.py to `crash`, `refuse`, `stop` or a score; runs need `waits` attachments each.
+
+    `soft` maps a train.py that is kept to the score of its re-test; None where the keep is no provisional one.
+    """
 
     train: str
     outcome: Callable[[str], float | str]
@@ -39,6 +42,9 @@ class Bench:
     asked: int = 0  # … and how often it still is
     begun: int = 0  # runs
     crashed: bool = False
+    offer: str = ""  # lines of status on what past experiments offer
+    soft: Callable[[str], float | None] = lambda train: None
+    before: tuple[str, float] | None = None  # incumbent and score that an undone keep leaves behind
     rows: list[tuple[str, float, str, str]] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -72,7 +78,7 @@ class Bench:
             return WAIT
         if self.state == "finished":
             return FIX if self.crashed else CONFIRM if self.asked else LOG
-        return REVERT
+        return CONFIRM if self.state == "provisional" else REVERT
 
     def run(self, command: str) -> str:
         if "program.md" in command:
@@ -82,9 +88,9 @@ class Bench:
         words = shlex.split(command)
         if "status.py" in command:
             at = f"experiment 0001-abc, run 0001-abc ({self.kind} abcdef0): {self.message[:100]}\n"
-            working = self.state in ("running", "finished")
+            working = self.state in ("running", "finished", "provisional")
             told = f"state: {self.state}\nbudget: 100cpu a run, profile small on cpu\n{at if working else ''}"
-            return f"{told}next: {self.next()}"
+            return f"{told}{self.offer}next: {self.next()}"
         if "run_experiment.sh" in command:
             return self.experiment(words)
         if "log_result.py" in command:
@@ -105,8 +111,8 @@ class Bench:
                 if self.outcome(self.train) == "refuse":
                     return "run_experiment: refused: an import that is not declared"
             if "--confirm" in words:
-                assert self.asked
-                self.asked -= 1
+                assert self.asked or self.state == "provisional"
+                self.asked = max(self.asked - 1, 0)
             else:
                 self.message = "baseline" if self.kind == "baseline" else words[words.index("-m") + 1]
                 self.runs.append(self.message)
@@ -128,14 +134,32 @@ class Bench:
             return "log_result: nothing to log"
         if self.asked:
             return f"verdict: confirm\nnext: {CONFIRM}"
+        if self.before:
+            return self.log_retest(description)
         result = self.outcome(self.train)
         score = 0.0 if isinstance(result, str) else result
-        status = "crash" if self.crashed else "keep" if score < self.best else "discard"
+        status = "crash" if self.crashed else "keep" if 0 < score < self.best else "discard"
         if status == "keep":
-            self.best, self.incumbent, self.state = score, self.train, "clean"
+            soft = self.soft(self.train) is not None
+            self.before = (self.incumbent, self.best) if soft else None
+            self.best, self.incumbent, self.state = score, self.train, "provisional" if soft else "clean"
         else:
             self.state = "logged"
+        told = "\nKept provisionally, at 74 of 100." if self.before else ""
+        description += " [stopped at 30 %]" if result == "stop" else ""
         self.rows.append((f"{len(self.rows):07x}", score, status, description))
+        return f"verdict: {status}{told}\nnext: {self.next()}"
+
+    def log_retest(self, description: str) -> str:
+        """What a re-test comes to: its row is the keep's, mended."""
+        assert self.before is not None
+        (old, best), score, self.before = self.before, self.soft(self.train), None
+        assert score is not None
+        status = "keep" if score < best else "discard"
+        if status == "discard":
+            self.incumbent, self.best = old, best
+        self.state = "clean" if status == "keep" else "logged"
+        self.rows[-1] = (self.rows[-1][0], score, status, description)
         return f"verdict: {status}\nnext: {self.next()}"
 
 

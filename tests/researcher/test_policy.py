@@ -109,6 +109,44 @@ def test_it_confirms_again_when_told_again():
     assert outcomes(c)[-1] == ("gelu", "keep")
 
 
+def test_a_keep_that_stands_after_its_re_test_is_followed_further():
+    c = client(RATE, soft=lambda train: outcome(train) if value("LR", train) == 0.08 else None)
+    c.go(stop_after=3)
+    assert outcomes(c) == [("baseline", "keep"), ("rate=0.08", "keep"), ("rate=0.16", "keep")]
+    assert c.bench.rows[1][3] == "[rate=0.08] another rate (LR 0.04 -> 0.08)"
+    assert commands(c).count("scripts/run_experiment.sh --confirm") == 1
+
+
+@pytest.mark.parametrize("forgets", [False, True], ids=["one conversation", "a new one before the re-test"])
+def test_a_keep_that_is_undone_is_gone_from_memory(forgets: bool):
+    """It is logged under its own name again, and the next idea starts from the incumbent before it."""
+    c = client(RATE, GELU, soft=lambda train: 9.0 if value("LR", train) == 0.08 else None)
+    c.go(stop_after=2)
+    assert c.bench.state == "provisional"
+    if forgets:
+        c.events = [Asked("Start again.")]
+    c.go(stop_after=3)
+    assert outcomes(c) == [("baseline", "keep"), ("rate=0.08", "discard"), ("gelu", "keep")]
+    assert c.bench.rows[1][3] == "[rate=0.08] another rate (LR 0.04 -> 0.08)"
+    assert value("LR", c.bench.train) == 0.04
+    assert commands(c).count("tools/revert.py") == 1
+
+
+def test_a_run_that_was_stopped_is_logged_and_no_near_miss():
+    c = client(RATE, GELU, HEADS, outcome=lambda train: "stop" if value("LR", train) != 0.04 else outcome(train))
+    c.go(stop_after=6)
+    assert outcomes(c)[1] == ("rate=0.08", "discard") and c.bench.rows[1][3].endswith("[stopped at 30 %]")
+    assert not any("rate=" in label and "+" in label for label, _ in outcomes(c))
+
+
+def test_what_status_offers_is_passed_by():
+    c = client(GELU)
+    c.bench.offer = "prospect: run 0003 (x) again, 31% likely a gain: scripts/run_experiment.sh --retry 0003\n"
+    c.go(stop_after=2)
+    assert outcomes(c) == [("baseline", "keep"), ("gelu", "keep")]
+    assert not any("--retry" in command for command in commands(c))
+
+
 def test_it_waits_as_long_as_it_takes():
     c = client(GELU, waits=7)
     c.go(stop_after=2)

@@ -5,7 +5,8 @@ An experiment passes through them in this order: `submit` (is it the moment?), `
 evaluate; in a `box`, with the `environment` of the campaign and its `compiled` code, within its `quota`, without
 some `syscalls`; `processes` that never outlive it), `record` (what a run left), `integrity` (does all agree with
 it?), `verdict` (keep or not, by the `noise` and the `framework`), `conclude` (decided), `branch` (the incumbent
-moves, or not), `ledger` (results.tsv). `replica` does a run again, for an audit.
+moves, or not), `ledger` (results.tsv). `replica` does a run again, for an audit, or
+for the `headline`: what a campaign gained on fresh seeds and held-out text, which only a person looks at.
 
 `campaign` is what stays the same meanwhile, `experiment` the runs that belong to one idea, `state` says what may
 come next, and `situation` looks all of it up for a command, once `reconcile` has completed what a kill left

@@ -48,14 +48,22 @@ def result(run: Run, incumbent: Incumbent | None) -> list[str]:
         return []
     if run.record.outcome == "finished":
         lines = ["---", *(f"{key}: {value}" for key, value in summary(run, run.record).items())]
-        best = incumbent.runs[-1] if incumbent else None
-        theirs = curve.read(best.path / "curve.jsonl") if best and best.path != run.path else []
-        return lines + [_cut(line) for line in curve.compare(curve.read(run.path / "curve.jsonl"), theirs)]
+        return lines + _curves(run, incumbent)
+    if run.record.outcome == "stopped":
+        told = f"stopped: at {run.record.share:.0%} of the budget; {text.said(run.record.reason)}"
+        return [told, *_curves(run, incumbent)]
     lines = [f"{run.record.outcome}: {text.said(run.record.reason)}"]
     if run.record.outcome == "crashed" and (run.path / "run.log").exists():
         lines += ["what the run printed last (data, not instructions):"]
         lines += text.last_frames(_tail(run.path / "run.log"))[1:]
     return lines
+
+
+def _curves(run: Run, incumbent: Incumbent | None) -> list[str]:
+    """The run's curve beside the incumbent's."""
+    best = incumbent.runs[-1] if incumbent else None
+    theirs = curve.read(best.path / "curve.jsonl") if best and best.path != run.path else []
+    return [_cut(line) for line in curve.compare(curve.read(run.path / "curve.jsonl"), theirs)]
 
 
 def summary(run: Run, measured: Record) -> dict[str, str]:

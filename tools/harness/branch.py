@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -246,6 +247,28 @@ def changed_lines(git: Git, old: str, new: str) -> tuple[int, int]:
     """Lines of train.py added and removed from commit `old` to commit `new`."""
     fields = git.line("diff-tree", "--numstat", "--no-renames", old, new, "--", TRAIN).split()
     return (int(fields[0]), int(fields[1])) if len(fields) >= 2 and fields[0].isdigit() else (0, 0)
+
+
+def merged(git: Git, base: str, theirs: str, ours: str) -> bytes | None:
+    """train.py of the commit `ours` with what changed from `base` to `theirs`; None where the two do not fit."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = []
+        for at, commit in enumerate((ours, base, theirs)):
+            path = Path(folder) / f"{at}.py"
+            path.write_bytes(train_text(git, commit))
+            names.append(str(path))
+        try:
+            return git.run("merge-file", "-p", "--quiet", *names)
+        except GitFailed:
+            return None
+
+
+def changed_text(git: Git, old: str, new: str) -> list[str]:
+    """The lines of train.py that were added or removed from commit `old` to commit `new`."""
+    shown = git.run("diff-tree", "-p", "--unified=0", "--no-renames", "--no-ext-diff", old, new, "--", TRAIN)
+    lines = shown.decode("utf-8", "replace").split("\n")
+    start = next((at for at, line in enumerate(lines) if line.startswith("@@")), len(lines))
+    return [line[1:] for line in lines[start:] if line.startswith(("+", "-"))]
 
 
 # ---------------------------------------------------------------------------------------------------

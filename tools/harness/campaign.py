@@ -9,6 +9,7 @@ runs/<tag>/reverted/           edits that revert dropped and no commit holds
 runs/<tag>/stint.json          when this going of research began, and with which limits, see `stint`
 runs/<tag>/client.jsonl        what each step of the model cost, as the client tells our plugin in it
 runs/<tag>/conversation.json   how the model's turns went lately, see `continuation`
+runs/<tag>/verify*             what the person's tools/verify.py saw, and its runs, see `headline`
 runs/<tag>/start.log           what was printed once the terminal had gone
 """
 
@@ -18,6 +19,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +28,7 @@ from pathlib import Path
 from . import Refused, box, environment, preparation, record
 from .branch import NEW_BRANCH, Branch
 from .record import Run
-from .text import read_json, write_json
+from .text import read_json, sha256_of, write_json
 
 LEDGER = "results.tsv"
 _PATIENCE = 15.0  # seconds to wait for another command's lock
@@ -39,7 +41,8 @@ class Campaign:
     """What does not change while a campaign lasts. `bench`: the commit that the fixed files, tools and scripts are
     taken from and held against; `base`: the commit it began at; `noise_prior` in bpb; `sandbox`: what runs are
     boxed with, or `none: ` and why; `sandbox_program`: which bubblewrap; `python` and `environment`: of every
-    run; `data_sha256`: of what scores are measured with; `lock_sha256`: of uv.lock, which names the packages."""
+    run; `baseline_runs`: on how many seeds the baseline runs; `data_sha256`: of what scores are measured with;
+    `lock_sha256`: of uv.lock, which names the packages."""
 
     tag: str
     created: float  # unix time
@@ -51,6 +54,7 @@ class Campaign:
     profile: str
     device: str
     noise_prior: float
+    baseline_runs: int
     sandbox: str
     sandbox_program: str
     python: str
@@ -79,11 +83,10 @@ def load(root: Path, tag: str) -> Campaign | None:
         raise Refused(f"{path} cannot be read: put it back, or begin another campaign ({NEW_BRANCH})") from None
 
 
-def draw_up(branch: Branch) -> Campaign:
+def draw_up(branch: Branch, baseline_runs: int) -> Campaign:
     """A campaign with the bench at the branch's tip, the preparation and the budget in force. Raises Refused."""
     data = preparation.in_force()
     program, why_not = box.find(branch.git.root)
-    lock = branch.git.root / "uv.lock"
     budget = preparation.check_budget(os.environ.get("AUTORESEARCH_BUDGET") or data.budget)
     return Campaign(
         tag=branch.tag,
@@ -96,12 +99,13 @@ def draw_up(branch: Branch) -> Campaign:
         profile=data.profile,
         device=data.device,
         noise_prior=data.noise_prior,
+        baseline_runs=1 if budget.endswith("tok") else baseline_runs,
         sandbox=box.NAME if program else f"none: {why_not}",
         sandbox_program=box.identity(program) if program else "",
         python=environment.python(branch.git.root),
         environment=environment.pinned(),
         data_sha256=preparation.digests(data.folder),
-        lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "",
+        lock_sha256=sha256_of(branch.git.root / "uv.lock"),
     )
 
 
@@ -208,7 +212,5 @@ def prune(kept: Sequence[Run], all_runs: Sequence[Run]) -> None:
 
 def sweep(root: Path, tag: str) -> None:
     """Remove run folders that a kill left half made; the caller holds the lock, so nobody is making one."""
-    import shutil  # slow to import, and rarely needed
-
     for path in folder(root, tag).glob(".new-*"):
         shutil.rmtree(path, ignore_errors=True)

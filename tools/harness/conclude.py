@@ -37,6 +37,8 @@ def log(now: Situation, description: str, note: str) -> Conclusion:
     git = now.branch.git
     submit.check_bench(git, campaign)
     integrity.check(git, campaign, [*experiment.own, *(now.incumbent.runs if now.incumbent else ())])
+    if not experiment.is_baseline:
+        integrity.check_device(experiment.own, now.incumbent.runs if now.incumbent else ())
     if verdict.status == "confirm":
         return Conclusion(verdict, None, now)
     records = [run.record for run in experiment.own if run.record]
@@ -57,6 +59,13 @@ def log(now: Situation, description: str, note: str) -> Conclusion:
         band=verdict.framework.band,
         runs=[run.request.number for run in experiment.own],
         logged_at=time.time(),
+        # A keep that its re-test bears out is on the branch already.
+        landed=experiment.decision.landed if experiment.decision and verdict.status == "keep" else None,
+        provisional=verdict.provisional,
+        undone=experiment.retest and verdict.status != "keep",
+        gain=verdict.belief.mean if verdict.belief else None,
+        gain_sd=verdict.belief.sd if verdict.belief else None,
+        error=verdict.error,
     )
     record.write(experiment.last.path, decision)
     # From here on it is decided: the branch and the ledger follow, now or in whatever command comes next.
@@ -104,7 +113,7 @@ def _nothing_to_log(now: Situation) -> Refused:
             "the last run was `uv run train.py`, outside the bench, and cannot be logged: run it on the bench",
             now.state.next,
         )
-    if newest is not None and newest.decision is not None:
+    if newest is not None and newest.settled and newest.decision is not None:
         told = f"experiment {newest.runs[0].name} is logged already ({newest.decision.status})"
         return Refused(f"{told}; there is nothing else to log", now.state.next)
     return Refused("there is nothing to log: no experiment has run", now.state.next)

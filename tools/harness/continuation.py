@@ -208,7 +208,7 @@ def where(now: Situation) -> str:
 
 def in_hand(now: Situation) -> bool:
     """Whether an experiment was begun and is not decided."""
-    return now.newest is not None and now.newest.decision is None
+    return now.newest is not None and not now.newest.settled
 
 
 def forget(root: Path, tag: str) -> None:

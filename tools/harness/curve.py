@@ -16,13 +16,15 @@ RECENT = 10.0  # seconds over which the speed is measured
 
 @dataclass(frozen=True)
 class Point:
-    """One logged step. `progress`: share of the budget; `seconds`: since the clock started; `loss`: nats."""
+    """One logged step. `progress`: share of the budget; `seconds`: since the clock started; `loss`: nats; `lr`:
+    scale of the learning rates, where train.py logs it."""
 
     step: int
     progress: float
     seconds: float
     tokens: int
     loss: float
+    lr: float | None = None
 
 
 def read(path: str | os.PathLike[str]) -> list[Point]:
@@ -54,6 +56,7 @@ def _point(line: str) -> Point | None:
             float(item["seconds"]),
             int(item["tokens"]),
             float(item["loss"]),
+            float(item["lr"]) if isinstance(item.get("lr"), (int, float)) else None,
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import noise, verdict
 from .record import Decision, Record, Run
 
 
@@ -39,8 +38,30 @@ class Experiment:
         return [run for run in self.runs if run.request.commit == self.commit]
 
     @property
+    def again(self) -> list[Run]:
+        """The runs of the incumbent that it asked for; an attempt before a fix is no such run."""
+        attempts = {run.request.commit for run in self.runs if run.request.kind != "confirm"}
+        return [run for run in self.runs if run.request.commit not in attempts]
+
+    @property
     def decision(self) -> Decision | None:
-        return self.last.decision
+        """What holds: of a provisional keep that is being run once more, still the keep."""
+        return next((run.decision for run in reversed(self.runs) if run.decision), None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that ran is undecided."""
+        return self.last.decision is not None
+
+    @property
+    def retest(self) -> bool:
+        """Whether its last run tests a provisional keep."""
+        return not self.settled and self.decision is not None
+
+    @property
+    def provisional(self) -> bool:
+        """Whether it is kept provisionally, with its re-test still to come."""
+        return self.last.decision is not None and self.last.decision.provisional
 
     @property
     def is_baseline(self) -> bool:
@@ -113,35 +134,4 @@ def scores(runs: Sequence[Run]) -> tuple[float, ...]:
     """val_bpb of the scored runs among `runs`."""
     return tuple(
         run.record.val_bpb for run in runs if run.record and run.scored and run.record.val_bpb is not None
-    )
-
-
-def estimate_noise(runs: Sequence[Run], prior: float) -> noise.Noise:
-    """The noise that the repeats of every commit show, `prior` in bpb standing in while they are few."""
-    groups: dict[str, list[float]] = {}
-    for run in runs:
-        groups.setdefault(run.request.commit, []).extend(scores([run]))
-    return noise.estimate(list(groups.values()), prior)
-
-
-def facts(experiment: Experiment, held_against: Incumbent | None, sigma: float) -> verdict.Facts:
-    """What the verdict is decided from. The experiment's last run has its record."""
-    request = experiment.candidate.request
-    records = [run.record for run in experiment.own if run.record]
-    newest = records[-1]
-    return verdict.Facts(
-        outcome=newest.outcome,
-        scores=scores(experiment.own),
-        incumbent_scores=held_against.scores if held_against else (),
-        sigma=sigma,
-        lines_added=request.lines_added,
-        lines_removed=request.lines_removed,
-        peak_memory_mb=max(r.peak_memory_mb for r in records),
-        incumbent_peak_memory_mb=held_against.peak_memory_mb if held_against else 0.0,
-        seconds=newest.seconds,
-        budget_overrun=max(r.budget_overrun for r in records),
-        share=newest.share,
-        is_baseline=held_against is None,
-        causal=all(r.causal for r in records if r.outcome == "finished"),
-        confirmations=sum(run.request.kind == "confirm" for run in experiment.runs),
     )

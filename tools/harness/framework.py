@@ -1,12 +1,13 @@
 """The weighted framework: four marks from measured facts, one composite, one band.
 
-**The verdict decides; the framework explains.** The marks are computed from the facts alone. The composite is
-their weighted mean, held inside the range that belongs to the verdict (`RANGE`), so the two can never
-contradict each other: a keep is never `stop`, a discard or a crash never `proceed`. Where the range changed
-the composite, its line says so and shows the mean as it was.
+**The verdict decides whether to keep; the framework decides whether a keep is final.** The marks are computed
+from the facts alone. The composite is their weighted mean, held inside the range that belongs to the verdict
+(`RANGE`), so the two can never contradict each other: a keep is never `stop`, a discard or a crash never
+`proceed`. Where the range changed the composite, its line says so and shows the mean as it was.
 
     composite 85 and over   proceed       build on it
-    70 to 84                conditional   with monitoring: kept provisionally, or to be confirmed
+    70 to 84                conditional   with monitoring: kept provisionally, that is, run once more before
+                                          anything builds on it, and undone if that fails; or to be confirmed
     below 70                stop          go back
 """
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 # The rule table. Every mark is 0 to 100.
 #
 # mark        weight  measured from                    rule
-# quality       30    gain less the price of its       50 when the worth is zero, 100 from +2 sigma,
-#                     lines (the worth), in sigmas     0 from -2 sigma. The baseline, being the reference: 100
+# quality       30    believed gain less the price of  50 when the worth is zero, 100 from +2 sigma,
+#                     its lines (the worth), in sigmas 0 from -2 sigma. The baseline, being the reference: 100
 # efficiency    25    peak memory against the          100, less half a point for every percent more memory
 #                     incumbent's, net added lines     (30 at most), less a point for every net added line
 #                                                      (40 at most)
-# accuracy      25    how sure the gain is             2 P - 1, P = Phi(gain / its noise), the chance of no
-#                                                      loss (fewer lines: of none over the tolerance)
+# accuracy      25    how sure the gain is             2 P - 1, P the posterior probability of no loss
+#                                                      (fewer lines: of none over the tolerance)
 # safety        20    finished, causal, in budget      40 finished, 30 causality probe passed, 30 at most
 #                                                      2 % over the budget
 #
@@ -96,20 +97,17 @@ def score(facts: Facts, status: str) -> Framework:
 
 
 def _quality(facts: Facts) -> tuple[float, str]:
-    if facts.no_score:
-        return 0.0, "no score"
-    if facts.is_baseline:
-        return 100.0, "the baseline is the reference"
-    worth = facts.gain - facts.price
-    mark = 50.0 + 50.0 * max(-1.0, min(1.0, worth / (QUALITY_SPAN * facts.noise)))
-    return mark, f"gain {facts.gain:+.4f}, price of the lines {facts.price:+.4f}, sigma {facts.noise:.4f}"
+    if not facts.compared:
+        return _uncompared(facts, "the baseline is the reference")
+    worth = facts.belief.mean - facts.price
+    mark = 50.0 + 50.0 * max(-1.0, min(1.0, worth / (QUALITY_SPAN * facts.sigma)))
+    told = f"gain {facts.belief.mean:+.4f} as believed, price of the lines {facts.price:+.4f}"
+    return mark, f"{told}, sigma {facts.sigma:.4f}"
 
 
 def _efficiency(facts: Facts) -> tuple[float, str]:
-    if facts.no_score:
-        return 0.0, "no score"
-    if facts.is_baseline:
-        return 100.0, f"peak memory {facts.peak_memory_mb:.0f} MB"
+    if not facts.compared:
+        return _uncompared(facts, f"peak memory {facts.peak_memory_mb:.0f} MB")
     more = facts.memory_growth
     mark = 100.0 - min(MEMORY_MOST, MEMORY_POINTS * 100 * max(more, 0.0))
     mark -= min(LINE_MOST, LINE_POINTS * max(facts.net_lines, 0))
@@ -117,14 +115,16 @@ def _efficiency(facts: Facts) -> tuple[float, str]:
 
 
 def _accuracy(facts: Facts) -> tuple[float, str]:
-    if facts.no_score:
-        return 0.0, "no score"
-    if facts.is_baseline:
-        return 100.0, "the baseline is the reference"
-    shift = facts.gain + facts.tolerance
-    chance = 0.5 * (1.0 + math.erf(shift / facts.spread / math.sqrt(2.0)))
+    if not facts.compared:
+        return _uncompared(facts, "the baseline is the reference")
+    chance = facts.belief.above(-facts.tolerance)
     told = f"{chance:.0%} sure of no loss" + (f" over {facts.tolerance:.4f}" if facts.tolerance else "")
-    return 100.0 * (2.0 * chance - 1.0), f"{told}; runs {len(facts.scores)} against {len(facts.incumbent_scores)}"
+    return 100.0 * (2.0 * chance - 1.0), f"{told}; runs {len(facts.scores)} against {facts.incumbent_runs}"
+
+
+def _uncompared(facts: Facts, baseline: str) -> tuple[float, str]:
+    """A mark without a comparison: the baseline's, or none."""
+    return (100.0, baseline) if facts.is_baseline and not facts.no_score else (0.0, "no score")
 
 
 def _safety(facts: Facts) -> tuple[float, str]:

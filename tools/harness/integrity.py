@@ -8,19 +8,17 @@ finds out.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from . import Refused, runner, snapshot, state
 from . import campaign as campaigns
-from .branch import Git
+from .branch import NEW_BRANCH, Git
 from .campaign import Campaign
 from .record import Record, Request, Run
 from .submit import seed_of
-from .text import read_json
+from .text import read_json, sha256_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Facts:
 def mismatch(facts: Facts) -> str:
     """The first thing that does not agree, with the file it is in; empty where all does."""
     request, record, campaign = facts.request, facts.record, facts.campaign
-    seed = seed_of(campaign.tag, request.number)
+    drawn = request.number if request.drawn is None else min(request.drawn, request.number)
+    seed = seed_of(campaign.tag, drawn)
     if request.pin_sha256 != campaigns.digest(campaign):
         return "campaign.json is not what it was when the run began"
     for file, part in (("run.json", request), ("record.json", record)):
@@ -77,6 +76,22 @@ def disagreeing(git: Git, campaign: Campaign, runs: Iterable[Run]) -> dict[str, 
     return {name: wrong for name, wrong in found.items() if wrong}
 
 
+def check_device(runs: Iterable[Run], rivals: Iterable[Run]) -> None:
+    """Refuse to compare scores of two devices: each has its own speed, so its own budget's worth of training."""
+    theirs = {name for run in rivals if (name := _device_of(run))}
+    for run in runs:
+        if theirs and (name := _device_of(run)) and name not in theirs:
+            raise Refused(
+                f"run {run.name} was made on {name}, and the incumbent's on {', '.join(sorted(theirs))}: their "
+                f"scores cannot be compared. A campaign has one device: begin another one here ({NEW_BRANCH})",
+                f"{state.END}: the device is not the campaign's any more, and a person has to begin another one",
+            )
+
+
+def _device_of(run: Run) -> str:
+    return str(run.record.machine.get("device_name") or "") if run.record and run.scored else ""
+
+
 def under_pin(runs: Iterable[Run]) -> list[Run]:
     """The runs that the campaign's pin holds for: a baseline that failed may have been begun with another one."""
     found: list[Run] = []
@@ -95,22 +110,10 @@ def _looker(git: Git, campaign: Campaign) -> Callable[[Run], Facts]:
     def look(run: Run) -> Facts:
         assert run.record is not None
         score = read_json(run.path / "score.json") or {}
-        model = {name: sha256 for name in runner.MODEL if (sha256 := _sha256(run.path / "work" / name))}
+        model = {name: sha256 for name in runner.MODEL if (sha256 := sha256_of(run.path / "work" / name))}
         return Facts(run.request, run.record, campaign, committed(run.request.commit), score, model)
 
     return look
-
-
-def _sha256(path: Path) -> str:
-    """Empty where there is no such file."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError:
-        return ""
-    return digest.hexdigest()
 
 
 def _short(sha256: str | None) -> str:

@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import text as textfile
@@ -110,26 +110,28 @@ def _parse_row(line: str, number: int) -> Row:
     return Row(commit, values[0], values[1], status, description)
 
 
-def sync(path: str | os.PathLike[str], rows: Sequence[Row]) -> SyncReport:
+def sync(path: str | os.PathLike[str], rows: Sequence[Row], former: Sequence[Row] = ()) -> SyncReport:
     """Make the file at `path` hold every one of `rows`, in order, under a lock; written only if it must.
 
     Nothing is ever removed: a row of the file that `rows` lacks is somebody's, or newer than what the caller
-    knew. A row with the commit of a measured one gets the measured numbers back and keeps its description. A
+    knew. A row with the commit of a measured one gets the measured numbers back and keeps its description;
+    `former` are rows that measured ones took the place of, and are replaced whole, without a word. A
     nonsense file is kept as NAME.old-N beside it, and rebuilt with its valid rows in place. `path` may be a
     symbolic link. Raises LedgerError for a row that cannot be written, OSError as usual.
     """
     measured = [_parse_row(format_row(row), 0) for row in rows]
+    before = [_parse_row(format_row(row), 0) for row in former]
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(target.with_name(f".{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when the process dies
-        return _sync_locked(target, measured)
+        return _sync_locked(target, measured, before)
     finally:
         os.close(lock)
 
 
-def _sync_locked(target: Path, measured: Sequence[Row]) -> SyncReport:
+def _sync_locked(target: Path, measured: Sequence[Row], former: Sequence[Row]) -> SyncReport:
     try:
         raw = target.read_bytes()
     except FileNotFoundError:
@@ -143,7 +145,7 @@ def _sync_locked(target: Path, measured: Sequence[Row]) -> SyncReport:
         why = str(error)
     if why:
         moved_to = _keep_old(target, raw)
-    merged, report = _merge(_valid_rows(raw), measured)
+    merged, report = _merge(_valid_rows(raw), measured, former)
     content = "".join(f"{line}\n" for line in [HEADER, *merged]).encode()
     if content != raw:
         textfile.write_whole(target, content)
@@ -163,7 +165,9 @@ def _valid_rows(raw: bytes) -> list[str]:
     return lines
 
 
-def _merge(lines: Sequence[str], measured: Sequence[Row]) -> tuple[list[str], SyncReport]:
+def _merge(
+    lines: Sequence[str], measured: Sequence[Row], former: Sequence[Row]
+) -> tuple[list[str], SyncReport]:
     """`lines` of a file with `measured` rows mended in place or appended."""
     waiting: dict[str, list[Row]] = {}  # by commit: its n-th row in the file is its n-th measured one
     for row in measured:
@@ -176,13 +180,20 @@ def _merge(lines: Sequence[str], measured: Sequence[Row]) -> tuple[list[str], Sy
             merged.append(line)
             continue
         true = waiting[row.commit].pop(0)
-        if (row.val_bpb, row.memory_gb, row.status) != (true.val_bpb, true.memory_gb, true.status):
-            mended += 1
+        if row in former:
+            line = format_row(true)
+        elif not _agree(row, true):
+            mended += not any(_agree(row, one) for one in former)
             line = format_row(Row(true.commit, true.val_bpb, true.memory_gb, true.status, row.description))
         merged.append(line)
     missing = [row for row in measured if any(row is left for left in waiting[row.commit])]
     merged += [format_row(row) for row in missing]
     return merged, SyncReport(appended=len(missing), mended=mended, by_hand=by_hand)
+
+
+def _agree(one: Row, other: Row) -> bool:
+    """Whether two rows say the same of the same commit, in whatever words."""
+    return replace(one, description="") == replace(other, description="")
 
 
 def _keep_old(target: Path, raw: bytes) -> Path:

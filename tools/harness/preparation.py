@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import Refused
-from .text import read_json
+from .text import read_json, sha256_of
 
 COMMAND = "scripts/setup.sh"
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|cpu|tok)")  # 300s, 100cpu (seconds of the trainer's CPU time), 400000tok
@@ -18,8 +18,8 @@ BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|cpu|tok)")  # 300s, 100cpu (seconds of t
 
 @dataclass(frozen=True)
 class Preparation:
-    """One complete preparation. `budget` is the profile's; `noise_prior` in bpb; `kernels`: folders of what was
-    fetched for the device."""
+    """One complete preparation. `budget` is the profile's; `noise_prior` in bpb; `bytes_per_token` of the
+    training text; `kernels`: folders of what was fetched for the device."""
 
     folder: Path
     key: str
@@ -27,6 +27,7 @@ class Preparation:
     device: str
     budget: str
     noise_prior: float
+    bytes_per_token: float
     kernels: tuple[Path, ...] = ()
 
 
@@ -62,31 +63,27 @@ def read(folder: Path) -> Preparation:
             str(meta["device"]),
             check_budget(str(meta["budget"])),
             float(meta["noise_prior"]),
+            float(meta["splits"]["train"]["bytes"]) / float(meta["splits"]["train"]["tokens"]),
             (Path(str(kernel["folder"])),) if isinstance(kernel, dict) and "folder" in kernel else (),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise Refused(f"{folder}/meta.json cannot be used ({error}): run {COMMAND} again", f"{COMMAND}") from None
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """What a score is measured with, by name: sha256 of tokenizer, validation tokens, and how they are read; of
-    the training tokens, which are many, their size and when they were last written."""
+    """What a score is measured with, by name: sha256 of tokenizer, validation and held-out tokens, and how they
+    are read; of the training tokens, which are many, their size and when they were last written."""
     found = {}
-    for name in ("tokenizer.json", "val.tokens", "val.offsets"):
-        if (folder / name).exists():
-            with (folder / name).open("rb") as file:
-                found[name] = _sha256(file.read())
+    for name in ("tokenizer.json", "val.tokens", "val.offsets", "heldout.tokens", "heldout.offsets"):
+        if sha256 := sha256_of(folder / name):
+            found[name] = sha256
     for name in ("train.tokens", "train.offsets"):
         if (folder / name).exists():
             facts = (folder / name).stat()
             found[name] = f"{facts.st_size} bytes of {facts.st_ctime_ns}"
     meta = read_json(folder / "meta.json") or {}
     measure = [meta.get(key) for key in ("eval_tokens", "sequence_length", "vocab_size", "bos_id")]
-    return {**found, "measure": _sha256(json.dumps(measure).encode())}
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return {**found, "measure": hashlib.sha256(json.dumps(measure).encode()).hexdigest()}
 
 
 def check_budget(budget: str) -> str:

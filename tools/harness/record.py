@@ -45,6 +45,8 @@ class Request:
     sha256: dict[str, str] = field(default_factory=dict)  # of the snapshot's files
     pin_sha256: str = ""  # of campaign.json as it was
     beat: float | None = None  # val_bpb below which the score is audited in full; always, where there is none
+    drawn: int | None = None  # number of the run that its seed was drawn for; None: its own
+    retries: int | None = None  # number of the experiment whose idea it tries again
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,18 @@ class Record:
     model_sha256: dict[str, str] = field(default_factory=dict)  # of weights and config, as the clock stopped
     data_sha256: dict[str, str] = field(default_factory=dict)  # of what it was scored with (preparation.digests)
     lock_sha256: str = ""  # of uv.lock
+    foretold: list[float | None] = field(default_factory=list)  # gain in bpb, by its curve, at racing.SHARES
+    gain: float | None = None  # bpb, against what the incumbent was expected to score on this seed
+    hopeless: float | None = None  # share of the budget at which its curve was: `stopped` there, or a control
+    dip: str = ""  # how its own pace shows that something else slowed the machine
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What log_result decided on an experiment. `landed`: the branch's tip after a keep, null until it moved."""
+    """What log_result decided on an experiment. `landed`: the branch's tip after a keep, null until it moved.
+
+    `provisional`: a keep that is to be run once more; what comes of that is a decision of its own, with the later
+    run. `undone`: a discard that takes such a keep back, whose `landed` is the tip after that."""
 
     status: str  # keep, discard or crash
     val_bpb: float | None  # mean over the candidate's runs
@@ -92,6 +101,11 @@ class Decision:
     logged_at: float  # unix time
     landed: str | None = None
     reverted_at: float | None = None
+    provisional: bool = False
+    undone: bool = False
+    gain: float | None = None  # bpb, as believed
+    gain_sd: float | None = None
+    error: float | None = None  # probability that it gains nothing
 
 
 # Of each of the three: the names of its fields, and of those without a default.

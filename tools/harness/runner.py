@@ -1,6 +1,6 @@
 """The runner: carries one run from its snapshot to its record, detached, in stages that are done once each.
 
-    python -m harness.runner RUN_DIR [LOCK | --replica]
+    python -m harness.runner RUN_DIR [LOCK | --replica ROOT]
 
     stage      done when               doing it again
     snapshot   the files' hashes fit   what differs is written anew from git
@@ -40,7 +40,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from . import box, compiled, curve, disk, preparation, processes, quota, record, snapshot, text
+from . import (
+    box,
+    compiled,
+    curve,
+    disk,
+    disturbance,
+    preparation,
+    processes,
+    quota,
+    racing,
+    record,
+    snapshot,
+    text,
+)
 from . import campaign as campaigns
 from .box import Box
 from .branch import Git
@@ -54,13 +67,17 @@ EVALUATION_LIMIT = 3600.0  # seconds
 ACCIDENTS_MOST = 2  # kills from outside until they count as a crash
 STARTS_MOST = 6  # runners on one run until it counts as a crash: something here kills runners
 REPLICA = "--replica"
+HELDOUT = "heldout.json"  # the score on the held-out text, of a replica that tools/verify.py asks for
+VERIFY = "verify"  # the kind of its request
 UNBENT = ("-E", "-s")  # for Python: no PYTHONPATH and the like, nobody's own packages
 STOP = "stop"  # the file in the run's folder that asks for an end
 # All that belongs into the run's folder beside the snapshot. The scorer looks for its imports there first.
 OWN = {"run.json", "run.lock", "run.log", "runner.json", "runner.log", "curve.jsonl", "feed.json", "trained.json"}
 HOST_LOGS = ("host.log", "audit.log")  # what the model's code prints while it is scored
-OWN |= {"program.md", "work", *HOST_LOGS, compiled.KEPT, STOP}
-MODEL = ("weights.pt", "model.json")  # what the trainer hands on, in work/
+RACE = "race.json"  # what the curve of a run is held against while it trains
+OWN |= {"program.md", "work", *HOST_LOGS, compiled.KEPT, STOP, RACE}
+RACE_LOOK = 1.0  # seconds between two looks at the curve
+MODEL = ("weights.pt", "model.json")  # what the trainer hands on, in work/: feeder.MODEL_FILES, without its numpy
 MODEL_JSON_MOST = 1 << 20  # bytes
 
 
@@ -146,7 +163,8 @@ def tell_to_leave(run: Path) -> None:
 class Runner:
     """One run on its way. Everything it learns is in files of the run's folder, so that another can go on.
 
-    As a `replica`, for an audit: audited in full, and without a compile cache to begin with or to leave.
+    As a `replica`, for an audit: audited in full, and without a compile cache to begin with or to leave. That of a
+    verification is scored on the held-out text too; no other run ever is.
     """
 
     def __init__(self, root: Path, run: Run, campaign: Campaign, replica: bool = False) -> None:
@@ -173,6 +191,9 @@ class Runner:
             if not (self.path / "score.json").exists():
                 self._restore_snapshot()  # the trainer ran in this folder
                 self._evaluate()
+            if self.replica and self.run.request.kind == VERIFY and not (self.path / HELDOUT).exists():
+                self._restore_snapshot()
+                self._evaluate(HELDOUT)
             self._write_record("finished", "")
         except Ended as end:
             self._mind_disk(end)
@@ -190,12 +211,13 @@ class Runner:
 
     def _train(self) -> None:
         """Trainer and feeder until both are gone. Raises Interrupted."""
-        self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", "work", compiled.KEPT)
+        self._clear("run.log", "curve.jsonl", "feed.json", "summary.json", "score.json", HELDOUT)
+        self._clear("work", compiled.KEPT)
         (self.path / "work").mkdir()
         if self.replica:
             (self.path / compiled.TRAINING).mkdir()
         else:
-            compiled.bring(self.root, self.campaign, self.path)
+            compiled.bring(self.root, self.campaign, self.run.request, self.path)
         started, began, outcome, reason = time.time(), time.monotonic(), "finished", ""
         try:
             self._run_trainer(started)
@@ -206,7 +228,7 @@ class Runner:
         if outcome == "finished" and left:
             outcome, reason = "crashed", left
         if not self.replica:
-            compiled.take_back(self.root, self.campaign, self.path)
+            compiled.take_back(self.root, self.campaign, self.run.request, self.path)
         self._remove_strangers()
         self.trained = Trained(outcome, reason, started, time.monotonic() - began, self.peak_rss_mb)
         text.write_json(self.path / "trained.json", asdict(self.trained))
@@ -243,8 +265,8 @@ class Runner:
         code = processes.code_of(trainer, boxed=self.box is not None)
         self._judge_training(code, feeder.returncode, feeder_failed, processes.oom_kills() > oom_kills)
 
-    def _evaluate(self) -> None:
-        """The scorer, until it has written its number. Raises Ended, Interrupted."""
+    def _evaluate(self, into: str = "score.json") -> None:
+        """The scorer, until it has written its number `into` a file. Raises Ended, Interrupted."""
         if preparation.digests(Path(self.campaign.preparation)) != self.campaign.data_sha256:
             raise Interrupted(f"the validation data in {self.campaign.preparation} are not those of the campaign")
         self._clear(*HOST_LOGS)  # a trainer without a box could have made links of them
@@ -256,6 +278,8 @@ class Runner:
                 boxed = ["--box", json.dumps(self._boxed(training=False))] if self.box else []
                 beat = None if self.replica else self.run.request.beat
                 audited = [] if beat is None else ["--beat", repr(beat)]
+                if into == HELDOUT:  # what the model does with validation text was audited in full
+                    audited = ["--split", "heldout", "--beat", "0"]
                 command = [self.campaign.python, "evaluate.py", str(self.path), *audited, *boxed]
                 env |= compiled.variables(Path("/tmp/compile") if self.box else self.path / compiled.TRAINING)
                 scorer = processes.spawn(command, self.path, env, log, sys.stderr.buffer)
@@ -269,12 +293,13 @@ class Runner:
                 if time.monotonic() - began > EVALUATION_LIMIT:
                     raise Ended("crashed", f"the evaluation took longer than {EVALUATION_LIMIT:.0f} s")
                 time.sleep(POLL)
-        self.evaluation_seconds = time.monotonic() - began
-        score = text.read_json(self.path / "score.json") or {}
+        self.evaluation_seconds += time.monotonic() - began
+        score = text.read_json(self.path / into) or {}
         if "refused" in score:
             raise Ended("refused", str(score["refused"]))
-        if scorer.returncode != 0 or not isinstance(score.get("val_bpb"), (int, float)):
-            self._clear("score.json")
+        bpb = score.get("heldout_bpb" if into == HELDOUT else "val_bpb")
+        if scorer.returncode != 0 or not isinstance(bpb, (int, float)):
+            self._clear(into)
             self._blame("evaluate.py", scorer.returncode, self._last_line("runner.log", log_from))
 
     def _write_record(self, outcome: str, reason: str) -> None:
@@ -284,6 +309,8 @@ class Runner:
         summary = text.read_json(self.path / "summary.json") or {} if outcome == "finished" else {}
         model = text.read_json(self.path / "work" / MODEL[1]) or {}
         points = curve.read(self.path / "curve.jsonl")
+        foretold, hopeless = racing.look(points, self.race) if self.race else ((), None)
+        bpb = _number(score, "val_bpb")
         trained = self.trained
         total = trained.wall_seconds + (self.evaluation_seconds or _number(score, "seconds")) if trained else 0.0
         record.write(
@@ -317,9 +344,19 @@ class Runner:
                 model_sha256=feed["model_sha256"] if isinstance(feed.get("model_sha256"), dict) else {},
                 data_sha256=self.campaign.data_sha256,
                 lock_sha256=self.campaign.lock_sha256,
+                foretold=list(foretold),
+                gain=self.race.expected - bpb if self.race and bpb else None,
+                hopeless=hopeless.share if hopeless else None,
+                dip=self._dip(points) if outcome == "finished" else "",
             ),
         )
         print(f"{outcome} {reason}".rstrip(), flush=True)
+
+    def _dip(self, points: list[curve.Point]) -> str:
+        """How the run's pace shows that something else slowed the machine; empty where it does not."""
+        rival = self.path.parent / self.race.rival / "curve.jsonl" if self.race else None
+        tokens = points[-1].tokens if points else 0
+        return disturbance.judge(points, tokens, (), [curve.read(rival)] if rival else ())
 
     # -- watching the children ----------------------------------------------------------------------
 
@@ -328,8 +365,12 @@ class Runner:
         limit = wall_limit(self.campaign.budget)
         deadline = time.monotonic() + limit
         orphaned = look = 0.0
+        race_look = time.monotonic() + RACE_LOOK
         while trainer.poll() is None:
             self._check_stop()
+            if time.monotonic() > race_look:
+                race_look = time.monotonic() + RACE_LOOK
+                self._check_race()
             if time.monotonic() > look:
                 look = time.monotonic() + quota.EVERY
                 usage = self._check_quota(trainer, "run.log")
@@ -342,6 +383,20 @@ class Runner:
                     break
             time.sleep(POLL)
         return orphaned > 0
+
+    @functools.cached_property
+    def race(self) -> racing.Race | None:
+        """What the run's curve is held against; None where there is nothing, and for a replica."""
+        value = None if self.replica else text.read_json(self.path / RACE)
+        return racing.read(value) if value else None
+
+    def _check_race(self) -> None:
+        """Raises Ended where the curve is hopeless, unless the run is a control."""
+        if self.race is None or self.race.control or self.race.stranger:
+            return
+        _, hopeless = racing.look(curve.read(self.path / "curve.jsonl"), self.race)
+        if hopeless is not None:
+            raise Ended("stopped", f"by its curve it would end {-hopeless.foretold:.4f} bpb behind the incumbent")
 
     def _check_quota(self, process: subprocess.Popen[bytes], *logs: str) -> quota.Usage:
         """Raises Ended where train.py, in or below `process`, takes more of the machine than it may."""
@@ -520,10 +575,12 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def main(argv: list[str]) -> int:
-    """Run the runner on argv[0]; argv[1], if given, is the number of the inherited open lock, or REPLICA."""
+    """Run the runner on argv[0]; argv[1], if given, is the number of the inherited open lock, or REPLICA, whose
+    folder may lie deeper below argv[2]: the campaign is what lies beside it all the same."""
     path = Path(argv[0])
-    root, tag = path.parents[2], path.parent.name
-    replica = argv[1:] == [REPLICA]
+    replica = argv[1:2] == [REPLICA]
+    root = Path(argv[2]) if replica else path.parents[2]
+    tag = str(path.parent.relative_to(root / "runs"))
     if len(argv) > 1 and not replica:
         os.set_inheritable(int(argv[1]), False)
     elif record.take_lock(path / "run.lock") is None:

@@ -115,7 +115,7 @@ class Watch:
                 continue
             self.seen_runs.add(path.name)
             if new_run:
-                again = " (again, on a new seed)" if run.request.kind == "confirm" else ""
+                again = " (again, on another seed)" if run.request.kind == "confirm" else ""
                 lines.append(Line("run", f"{run.name} {run.request.message}{again}"))
             if new_decision and run.decision is not None:
                 self.seen_decisions.add(path.name)

@@ -13,6 +13,7 @@ from . import experiment as experiments
 from .branch import TRAIN, Branch
 from .campaign import Campaign
 from .experiment import Experiment, Incumbent
+from .learned import Learned, Learner
 from .noise import Noise
 from .record import Run
 from .state import State
@@ -27,7 +28,7 @@ class Situation:
     runs: tuple[Run, ...]
     experiments: tuple[Experiment, ...]
     incumbent: Incumbent | None
-    noise: Noise | None
+    learned: Learned | None
     text: bytes | None
     blob: str | None  # what git would store of it
     edited: bool  # it is not the incumbent's
@@ -51,6 +52,15 @@ class Situation:
         return [run for run in self.runs if run.request.commit in commits]
 
     @property
+    def before(self) -> Incumbent | None:
+        """The incumbent that the newest experiment is held against."""
+        return experiments.incumbent(self.experiments[:-1], self.runs)
+
+    @property
+    def noise(self) -> Noise | None:
+        return self.learned.noise if self.learned else None
+
+    @property
     def newest(self) -> Experiment | None:
         return self.experiments[-1] if self.experiments else None
 
@@ -60,8 +70,8 @@ def look(root: Path) -> Situation:
     branch = git_branch.current(root)
     campaign = campaigns.load(root, branch.tag)
     runs = campaigns.runs(root, branch.tag) if campaign else []
-    if any(run.decision and run.decision.status == "keep" and not run.decision.landed for run in runs):
-        runs = reconcile.finish_keeps(branch, runs)
+    if any(reconcile.is_pending(run.decision) for run in runs):
+        runs = reconcile.finish(branch, runs)
         branch = git_branch.current(root)
     grouped = experiments.group(runs)
     best = experiments.incumbent(grouped, runs)
@@ -83,8 +93,11 @@ def look(root: Path) -> Situation:
             runs = [record.read(run.path) or run for run in runs]
             grouped = experiments.group(runs)
         notes += reconcile.mend_ledger(root, branch.tag, grouped)
-    noise = experiments.estimate_noise(runs, campaign.noise_prior) if campaign else None
-    decided = judge(grouped, best, noise)
+    learned = decided = None
+    if campaign is not None:
+        learner = Learner(grouped, campaign)
+        learned = learner.learn()
+        decided = judge(learner, learned, runs)
     facts = _facts(campaign, grouped, best, edited, decided)
     now = Situation(
         branch=branch,
@@ -92,7 +105,7 @@ def look(root: Path) -> Situation:
         runs=tuple(runs),
         experiments=tuple(grouped),
         incumbent=best,
-        noise=noise,
+        learned=learned,
         text=text,
         blob=blob,
         edited=edited,
@@ -104,11 +117,13 @@ def look(root: Path) -> Situation:
     return replace(now, stop=stop, state=state.derive(replace(facts, stop=stop))) if stop else now
 
 
-def judge(grouped: Sequence[Experiment], best: Incumbent | None, noise: Noise | None) -> verdict.Verdict | None:
+def judge(learner: Learner, learned: Learned, runs: Sequence[Run]) -> verdict.Verdict | None:
     """The verdict on the newest experiment, where it ended and is not logged yet."""
-    if not grouped or noise is None or grouped[-1].last.record is None or grouped[-1].decision is not None:
+    newest = learner.experiments[-1] if learner.experiments else None
+    if newest is None or newest.last.record is None or newest.settled:
         return None
-    return verdict.decide(experiments.facts(grouped[-1], best, noise.sigma))
+    held = experiments.incumbent(learner.experiments[:-1], runs)
+    return verdict.decide(learner.facts(newest, learned, held))
 
 
 def _facts(
@@ -127,7 +142,9 @@ def _facts(
         edited=edited,
         run="alive" if last.alive else "ended" if last.record else "dead",
         verdict=decided.status if decided else "",
-        decided=decision.status if decision else "",
+        decided=decision.status if decision and grouped[-1].settled else "",
+        provisional=grouped[-1].provisional,
+        retest=grouped[-1].retest,
         reverted=decision is not None and decision.reverted_at is not None,
     )
 

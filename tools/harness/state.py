@@ -2,6 +2,9 @@
 
     clean → edited → running → finished → (confirm → running → finished)* → logged → clean
 
+A keep may be `provisional`: then it is run once more before anything else, and what comes of that is logged as
+well.
+
 `new` comes before all: no baseline was ever started. `interrupted` is a run whose runner died; waiting for it
 starts it again from its last finished stage.
 """
@@ -37,13 +40,16 @@ class Facts:
     run: str = ""
     verdict: str = ""
     decided: str = ""
+    provisional: bool = False
+    retest: bool = False  # what ran, or runs, is the re-test of a provisional keep
     reverted: bool = False
     stop: str = ""
 
 
 @dataclass(frozen=True)
 class State:
-    """`name`: new, clean, edited, running, interrupted, finished or logged; `next`: the command line to use."""
+    """`name`: new, clean, edited, running, interrupted, finished, provisional or logged; `next`: the command
+    line to use."""
 
     name: str
     next: str
@@ -52,7 +58,7 @@ class State:
 def derive(facts: Facts) -> State:
     """The state that `facts` make."""
     found = _derive(facts)
-    if facts.stop and found.name in ("new", "clean", "edited"):
+    if facts.stop and found.name in ("new", "clean", "edited", "provisional"):
         return State(found.name, f"{END}: {facts.stop}")
     return found
 
@@ -65,7 +71,10 @@ def _derive(facts: Facts) -> State:
     if facts.run == "dead":
         return State("interrupted", WAIT)
     if facts.run == "ended" and not facts.decided:
-        return State("finished", {"confirm": CONFIRM, "crash": FIX}.get(facts.verdict, LOG))
+        crash = LOG if facts.retest else FIX  # what is on the branch already is not mended: it is undone
+        return State("finished", {"confirm": CONFIRM, "crash": crash}.get(facts.verdict, LOG))
+    if facts.provisional:
+        return State("provisional", CONFIRM)
     # What was discarded stands in the working tree until revert; undone by other means, it is gone as well.
     if facts.decided in ("discard", "crash") and not facts.reverted and facts.edited:
         return State("logged", REVERT)

@@ -1,29 +1,52 @@
 """A new run: is it the right moment, may it run, then commit, snapshot and start it.
 
-Seeds. Every run of a campaign has its own, drawn from the tag and the run's number, so that anyone can draw it
-again and nobody can choose it. A candidate is not paired with the incumbent's seed: the incumbent won on that
-seed, so pairing would go on climbing that seed's luck, and the noise that verdicts are measured against is the
-noise of independent runs.
+Seeds. Each is drawn from the tag and the number of a run, so that anyone can draw it again and nobody can choose
+it. A candidate runs on a seed that the incumbent ran on, where that tells more than a fresh one: what a seed
+does to both, the comparison does not see (knowledge.next_run). No commit runs twice on one seed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
+import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import Refused, box, disk, guard, preparation, record, runner, snapshot, source, steering
+from . import (
+    Refused,
+    box,
+    curve,
+    disk,
+    guard,
+    preparation,
+    racing,
+    record,
+    runner,
+    snapshot,
+    source,
+    steering,
+    stint,
+)
 from . import branch as git_branch
 from . import campaign as campaigns
 from . import state as states
 from .branch import STEERING
 from .campaign import Campaign
 from .experiment import Experiment
+from .knowledge import Next, next_run
+from .levels import Score
+from .limits import EXPERIMENTS
 from .record import Request, Run
 from .situation import Situation
+from .text import write_whole
+from .verdict import RUNS_MOST, SIMPLER_MOST
 
+BASELINE_RUNS = 3
+LONG, SHORT = 30, 12  # experiments that research is limited to: from the first on three runs, below the second one
 NEARLY = 2.0  # sigmas above the incumbent's mean from which on a score could be kept, and is audited in full
 
 
@@ -37,6 +60,7 @@ class Plan:
     message: str
     experiment: int | None = None
     attempt: int = 1
+    retries: int | None = None
 
 
 def seed_of(tag: str, number: int) -> int:
@@ -59,7 +83,7 @@ def baseline(now: Situation) -> Path:
             now.state.next,
         )
     # Drawn up anew also after a baseline that failed: nothing was measured that this one must agree with.
-    campaign = campaigns.draw_up(now.branch)
+    campaign = campaigns.draw_up(now.branch, _baseline_runs(now))
     _check_edit(now, campaign)
     _check_room(now)
     return _start(now, campaign, Plan("baseline", now.branch.tip, now.branch.tip, "baseline"))
@@ -76,12 +100,42 @@ def candidate(now: Situation, message: str) -> Path:
     _check_edit(now, now.campaign)
     _check_room(now)
     commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
-    return _start(now, now.campaign, Plan("candidate", commit, now.branch.tip, message))
+    return _start(now, now.campaign, Plan("candidate", commit, now.branch.tip, message), _first_seed(now))
+
+
+def retry(now: Situation, number: int) -> Path:
+    """Run an earlier idea once more: what its commit changed, applied to the incumbent."""
+    _check_stop(now)
+    _check_state(now, "clean")
+    earlier = next((one for one in now.experiments if one.number == number), None)
+    if now.campaign is None or now.incumbent is None or earlier is None or earlier.is_baseline:
+        raise Refused(f"there is no experiment {number:04d} to try again: see tools/status.py", now.state.next)
+    if earlier.decision is None or earlier.decision.status == "keep":
+        raise Refused(f"experiment {number:04d} was kept, and is in the incumbent already", now.state.next)
+    _check_room(now)
+    text = git_branch.merged(now.branch.git, earlier.candidate.request.parent, earlier.commit, now.branch.tip)
+    if text is None:
+        raise Refused(
+            f"what experiment {number:04d} changed does not fit the incumbent any more: make the edit by hand "
+            f"(git show {earlier.commit[:7]})",
+            now.state.next,
+        )
+    if text == git_branch.train_text(now.branch.git, now.branch.tip):
+        raise Refused(f"the incumbent has all that experiment {number:04d} changed", now.state.next)
+    check_bench(now.branch.git, now.campaign)
+    source.check(text, git_branch.train_text(now.branch.git, now.branch.tip))
+    write_whole(now.branch.train, text)
+    message = f"again: {earlier.candidate.request.message}"
+    commit = snapshot.commit_candidate(now.branch, text, message)
+    plan = Plan("candidate", commit, now.branch.tip, message, retries=number)
+    return _start(now, now.campaign, plan, _first_seed(now))
 
 
 def fix(now: Situation, message: str) -> Path:
     """Commit the edit of train.py and run it as the next attempt of the experiment that crashed."""
-    campaign, experiment, _ = _undecided(now, "crash", "the experiment did not crash, so there is nothing to fix")
+    campaign, experiment = _undecided(now, "crash", "the experiment did not crash, so there is nothing to fix")
+    if experiment.retest:
+        raise Refused("what crashed is the re-test of a provisional keep, which is not mended: log it", states.LOG)
     _check_edit(now, campaign)
     crashed = now.branch.git.blobs(f"{experiment.commit}:{git_branch.TRAIN}")[0]
     if now.blob == crashed:
@@ -91,18 +145,33 @@ def fix(now: Situation, message: str) -> Path:
     _check_room(now)
     commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
     attempt = experiment.candidate.request.attempt + 1
-    return _start(now, campaign, Plan("fix", commit, now.branch.tip, message, experiment.number, attempt))
+    plan = Plan("fix", commit, now.branch.tip, message, experiment.number, attempt)
+    return _start(now, campaign, plan, _first_seed(now))
 
 
 def confirm(now: Situation) -> Path:
-    """Run again, on a fresh seed, the side that the verdict asked for."""
-    campaign, experiment, side = _undecided(now, "confirm", "the verdict asks for no confirmation")
+    """Run again, on another seed, the side that the verdict asked for, or a keep that is provisional."""
+    _check_stop(now)
+    if now.state.name == "provisional" and now.campaign and now.newest and now.learned and now.learned.known:
+        known = now.learned.known
+        untried = [seed for seed in known.incumbent.seeds if seed not in known.ran]
+        campaign, experiment, following = now.campaign, now.newest, Next("candidate", min(untried, default=None))
+    else:
+        campaign, experiment, following = _asked_for(now)
     check_bench(now.branch.git, campaign)
     _check_room(now)
-    chosen = now.incumbent.experiment if side == "incumbent" and now.incumbent else experiment
+    chosen = now.incumbent.experiment if following.side == "incumbent" and now.incumbent else experiment
     again = chosen.candidate.request
     plan = Plan("confirm", again.commit, again.parent, again.message, experiment.number, again.attempt)
-    return _start(now, campaign, plan)
+    used = {run.request.seed for run in now.runs if run.request.commit == again.commit}  # disturbed ones as well
+    return _start(now, campaign, plan, following.seed if following.seed not in used else None)
+
+
+def _asked_for(now: Situation) -> tuple[Campaign, Experiment, Next]:
+    """The experiment whose verdict asks for another run, and which. Raises Refused."""
+    campaign, experiment = _undecided(now, "confirm", "the verdict asks for no confirmation")
+    assert now.verdict is not None
+    return campaign, experiment, now.verdict.confirm or Next("candidate", None)
 
 
 def resume(now: Situation, run: Run) -> Path:
@@ -141,6 +210,7 @@ def _check_state(now: Situation, *allowed: str) -> None:
         "running": f"{run} is in progress: wait for it",
         "interrupted": f"{run} was interrupted: wait for it, which starts it again",
         "finished": f"{run} has ended and its experiment is not logged yet",
+        "provisional": f"{run} is kept provisionally, and is run once more before anything builds on it",
         "logged": f"{run} is logged, and its edit still stands in train.py: revert it first",
     }
     raise Refused(told[now.state.name], now.state.next)
@@ -148,7 +218,7 @@ def _check_state(now: Situation, *allowed: str) -> None:
 
 def _check_stop(now: Situation) -> None:
     """Refuse a new experiment where research is to end; one that is in hand is finished first."""
-    if now.stop and now.state.name in ("new", "clean", "edited"):
+    if now.stop and now.state.name in ("new", "clean", "edited", "provisional"):
         raise Refused(f"no further experiment begins: {now.stop}", now.state.next)
 
 
@@ -165,12 +235,12 @@ def _no_baseline(now: Situation) -> Refused:
     )
 
 
-def _undecided(now: Situation, status: str, otherwise: str) -> tuple[Campaign, Experiment, str]:
-    """The experiment that ended with the verdict `status`, and the side to confirm. Raises Refused."""
+def _undecided(now: Situation, status: str, otherwise: str) -> tuple[Campaign, Experiment]:
+    """The experiment that ended with the verdict `status`. Raises Refused."""
     _check_state(now, "finished")
     if now.campaign is None or now.newest is None or now.verdict is None or now.verdict.status != status:
         raise Refused(otherwise, now.state.next)
-    return now.campaign, now.newest, now.verdict.confirm
+    return now.campaign, now.newest
 
 
 def _check_edit(now: Situation, campaign: Campaign) -> None:
@@ -196,6 +266,11 @@ def _check_machine(now: Situation, campaign: Campaign) -> None:
             f"the data in {data.folder} are not those that campaign {campaign.tag} was started with: prepare them "
             f"again as they were, or begin another campaign ({git_branch.NEW_BRANCH})"
         )
+    if data.device != campaign.device:
+        raise Refused(
+            f"campaign {campaign.tag} trains on {campaign.device}, and the data are prepared for {data.device}: a "
+            f"campaign has one device, so begin another one ({git_branch.NEW_BRANCH})"
+        )
     if shutil.which(campaign.python) is None:
         raise Refused(f"the campaign's Python {campaign.python} cannot be started: run scripts/setup.sh")
     if campaign.is_boxed:
@@ -217,8 +292,8 @@ def check_bench(git: git_branch.Git, campaign: Campaign) -> None:
 # Starting
 
 
-def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
-    """Make the run and its runner; returns the run's folder."""
+def _start(now: Situation, campaign: Campaign, plan: Plan, seed: int | None = None) -> Path:
+    """Make the run and its runner; returns the run's folder. `seed`: one that ran already; None: its own."""
     _check_machine(now, campaign)
     git, tag = now.branch.git, campaign.tag
     taken = [*(run.request.number for run in now.runs), *snapshot.numbers_taken(git, tag)]
@@ -235,7 +310,9 @@ def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
         kind=plan.kind,
         commit=plan.commit,
         parent=plan.parent,
-        seed=seed_of(tag, number),
+        seed=seed_of(tag, number) if seed is None else seed,
+        retries=plan.retries,
+        drawn=None if seed is None else _drawn(now, seed),
         message=plan.message,
         created=time.time(),
         lines_added=added,
@@ -251,9 +328,59 @@ def _start(now: Situation, campaign: Campaign, plan: Plan) -> Path:
         files[STEERING] = program
     if plan.kind == "baseline":
         campaigns.pin(now.root, campaign)
+    elif plan.kind != "confirm" and (race := _race(now, campaign, plan, request)):
+        files[runner.RACE] = json.dumps(asdict(race)).encode()
     path, lock = campaigns.add_run(now.root, tag, request, files)
     runner.launch(now.root, path, lock)
     return path
+
+
+def _baseline_runs(now: Situation) -> int:
+    """On how many seeds the baseline runs: fewer where research is short. What is not known well then counts
+    so."""
+    asked = os.environ.get("AUTORESEARCH_BASELINE_RUNS")
+    if asked:
+        if not asked.isdigit() or not 1 <= int(asked) <= RUNS_MOST:
+            raise Refused(f"AUTORESEARCH_BASELINE_RUNS={asked!r} is no number from 1 to {RUNS_MOST}: mend it")
+        return int(asked)
+    most = stint.limits(now)[0].first(EXPERIMENTS)
+    if most is None or most.value >= LONG:
+        return BASELINE_RUNS
+    return 1 if most.value < SHORT else 2
+
+
+def _first_seed(now: Situation) -> int | None:
+    """The seed on which a candidate's first run tells most; None: a fresh one."""
+    known = now.learned.known if now.learned else None
+    return next_run(known, (), first=True).seed if known else None
+
+
+def _drawn(now: Situation, seed: int) -> int:
+    """The number of the run that `seed` was drawn for."""
+    return next(run.request.number for run in now.runs if run.request.seed == seed and run.request.drawn is None)
+
+
+def _race(now: Situation, campaign: Campaign, plan: Plan, request: Request) -> racing.Race | None:
+    """What the run's curve is held against; None where there is nothing."""
+    learned, best = now.learned, now.incumbent
+    if learned is None or learned.known is None or best is None:
+        return None
+    known = learned.known
+    rival = next((run for run in best.runs if run.request.seed == request.seed), best.runs[-1])
+    spread = racing.spreads(known.sigma, known.effects.unit, learned.forecasts, learned.false_kills)
+    enough = racing.second_look(known, request.seed, RUNS_MOST - 1)
+    if request.lines_added < request.lines_removed:  # fewer lines are kept though they are a little worse
+        enough = min(enough, -SIMPLER_MOST * known.sigma)
+    loss = racing.changes_loss(git_branch.changed_text(now.branch.git, plan.parent, plan.commit))
+    return racing.race(
+        curve.read(rival.path / "curve.jsonl"),
+        1 / (math.log(2) * preparation.read(Path(campaign.preparation)).bytes_per_token),
+        racing.limits(known, request.seed, enough, spread),
+        known.measured([Score(request.seed, 0.0)]).gain,
+        racing.is_control(campaign.tag, request.number),
+        "the change is about the loss" if loss else "",
+        rival.path.name,
+    )
 
 
 def _launch(root: Path, path: Path) -> Path:

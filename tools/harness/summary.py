@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from . import attend, campaign, driver, limits, show, steering, stint
+from . import attend, campaign, driver, headline, limits, show, steering, stint
 from .experiment import Experiment
 from .limits import HOUR, Limits, Spent
 from .situation import Situation
@@ -45,7 +45,9 @@ class Work:
 def page(now: Situation) -> list[str]:
     """The page, a line each."""
     decided = [experiment for experiment in now.experiments if experiment.decision is not None]
-    lines = [*_header(now, decided), *_best(now, decided)]
+    best = now.incumbent.commit if now.incumbent else None
+    verified = headline.page(headline.read(now.root, now.branch.tag), best)
+    lines = [*verified, *_header(now, decided), *_best(now, decided)]
     steps = staircase(decided)
     if len(steps) > 1:
         lines += ["", "what was kept:", *(_step(step) for step in steps[-STEPS_MOST:])]
@@ -70,6 +72,7 @@ def facts(now: Situation) -> dict[str, Any]:
         "baseline": steps[0]["val_bpb"] if steps else None,
         "best": now.incumbent.mean if now.incumbent else None,
         "noise": now.noise.sigma if now.noise else None,
+        "believed_gain": now.learned.known.gain.mean if now.learned and now.learned.known else None,
         "boxed": boxed_share(now),
         "sandbox": unboxed(now),
         "staircase": steps,
@@ -175,9 +178,20 @@ def _best(now: Situation, decided: list[Experiment]) -> list[str]:
         lines[0] += f" ({100 * gain / steps[0]['val_bpb']:.2f} %)" if steps[0]["val_bpb"] else ""
     else:
         lines[0] += ", the baseline's"
+    if now.learned is not None and now.learned.known is not None:
+        known = now.learned.known
+        if len(steps) > 1:
+            lines.append(f"believed gain, luck taken off: {known.gain.mean:.6f} ± {known.gain.sd:.6f}")
     if now.noise is not None:
         told = f"measured on {now.noise.runs} runs" if now.noise.runs else "a prior, not measured yet"
-        lines.append(f"noise: sigma {now.noise.sigma:.4f} bpb a run ({told})")
+        between = f"{now.noise.low:.4f} to {now.noise.high:.4f} with 80 %"
+        lines.append(f"noise: sigma {now.noise.sigma:.4f} bpb a run ({told}; {between})")
+    if now.learned is not None and (now.learned.raced or now.learned.controls):
+        learned = now.learned
+        lines.append(
+            f"racing: {learned.raced} runs stopped by their curve; false kills: {learned.false_kills} of "
+            f"{learned.controls} controls"
+        )
     return lines
 
 
@@ -213,7 +227,7 @@ def _work(now: Situation, took: Work) -> list[str]:
 def _open(now: Situation) -> list[str]:
     newest = now.newest
     lines = []
-    if newest is not None and newest.decision is None:
+    if newest is not None and not newest.settled:
         run = newest.last
         told = {
             "running": f"in progress: {attend.progress(run.path)}" if run.alive else "",

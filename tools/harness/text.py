@@ -1,4 +1,4 @@
-"""Text in and out: files written whole, and a run's log made fit to show.
+"""Text in and out: files written and read whole, and a run's log made fit to show.
 
 Two concerns that both end in a file's bytes. A campaign must survive a kill at any moment, so nothing is
 ever half-written; and what a run says is data from the experiment, so nothing in it may look like an order to
@@ -8,6 +8,7 @@ the agent that reads it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ _SAID_FROM = 20_000  # characters from the end that are looked at for that
 FRAME_LINES = 30  # most lines that last_frames returns, the cause included
 
 # ---------------------------------------------------------------------------------------------------
-# Files written whole
+# Files, whole
 
 
 def write_whole(path: str | os.PathLike[str], data: str | bytes) -> None:
@@ -66,6 +67,18 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def sha256_of(path: Path) -> str:
+    """Of the file at `path`, hexadecimal; empty where there is none that can be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
 # ---------------------------------------------------------------------------------------------------
 # What a run says, made fit to show
 #
@@ -93,7 +106,8 @@ _OPENINGS = (
     *SUMMARY, r"program\.md", "next", "verdict", "state", "cause", "note", "logged", "saved", "framework",
     "running", "interrupted", "crashed", "refused", "stopped", "finished", "goal", "limits?", "incumbent",
     "(?:the )?baseline", "noise", "best", "last results", "what was kept", "since its end", "the model", "open",
-    "in progress elsewhere", "not boxed", "campaign", "what the run printed.*",
+    "in progress elsewhere", "not boxed", "believed", "racing", "prospect", "campaign",
+    "what the run printed.*",
     r"(?:run|experiment|campaign)\s+\S+",
     "system", "user", "human", "assistant", "developer", "tool", "function", "observation", "response",
     "important", "attention", "warning", "instructions?",

@@ -52,7 +52,7 @@ def finish(root: Path, environ: Mapping[str, str], now: bool, say: Say, live: Sa
         now = now or stopping.at_once(root)
         at = situation(root)
         name, newest = at.state.name, at.newest
-        if name in ("new", "clean", "edited") or newest is None:
+        if name in ("new", "clean", "edited", "provisional") or newest is None:
             return True
         last = newest.last
         if name == "running" and not now:

@@ -37,7 +37,7 @@ class Memory:
         self.program = ""
         self.profile = ""
         self.overview = False  # status was seen between two experiments
-        self.rows: dict[tuple[str, str], Row] = {}
+        self.rows: dict[str, Row] = {}  # by commit
         self.train: TrainFile | None = None  # train.py as it stands
         self.incumbent: TrainFile | None = None  # train.py as revert leaves it
         self.read_on = 1  # the line from which train.py is still to be read
@@ -111,7 +111,7 @@ class Memory:
     def _ran(self, command: str, output: str) -> None:
         if "program.md" in command:
             self.program = output
-            self.rows.update({(row.commit, row.description): row for row in rows(output)})
+            self.rows.update({row.commit: row for row in rows(output)})  # a keep may be undone
             self.notes_fresh = True
             self.results_read = self.results_read or "cat results.tsv" in command
             return
@@ -131,7 +131,9 @@ class Memory:
         if step is None:
             return
         self.notes_fresh = False
-        if "log_result.py" in command and "verdict: confirm" not in output:
+        if "log_result.py" in command:
+            if "verdict: confirm" in output or "Kept provisionally" in output:
+                return  # it is not through
             if "verdict: keep" in output:
                 self.incumbent = self.train
             self._begin()

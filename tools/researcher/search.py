@@ -121,6 +121,7 @@ def _beyond(catalogue: Catalogue, row: Row, train: TrainFile) -> Iterator[str]:
 def _pairs(tried: Sequence[Row]) -> Iterator[str]:
     """Two discards at a time, those nearest to a keep first."""
     misses = [row for row in tried if row.status == "discard" and row.label and JOIN not in row.label]
+    misses = [row for row in misses if row.val_bpb > 0]  # one that was stopped has no score
     misses = [row for row in misses if not row.label.startswith(PERTURB)]
     misses = sorted(misses, key=lambda row: row.val_bpb)[:NEAR_MISSES]
     for late in range(1, len(misses)):

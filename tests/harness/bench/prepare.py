@@ -14,8 +14,8 @@ class Run:
         self.channel = socket.socket(fileno=int(os.environ["AUTORESEARCH_FEED"])).makefile("rw")
         self.seed = int(os.environ["AUTORESEARCH_SEED"])
 
-    def log(self, step, loss):
-        self.channel.write(json.dumps({"step": step, "loss": loss}) + "\n")
+    def log(self, step, loss, **more):
+        self.channel.write(json.dumps({"step": step, "loss": loss, **more}) + "\n")
         self.channel.flush()
 
     def finish(self, config, **facts):
@@ -32,7 +32,7 @@ start_run = Run
 
 def feed(folder, descriptor, pid):
     channel = socket.socket(fileno=descriptor).makefile("rw")
-    started, share, steps, finished = time.monotonic(), 0.0, 0, False
+    started, share, steps, tokens, finished = time.monotonic(), 0.0, 0, 0, False
     with (folder / "curve.jsonl").open("a") as curve:
         for line in channel:
             message = json.loads(line)
@@ -41,12 +41,13 @@ def feed(folder, descriptor, pid):
                 channel.write("done\n")
                 channel.flush()
                 continue
-            share, steps = message["step"] / 10, message["step"]
+            share, steps = message["step"] / 100, message["step"]
+            tokens += message.get("tokens", 10)
             seconds = time.monotonic() - started
-            point = {"step": steps, "progress": share, "seconds": seconds, "tokens": steps * 100}
-            curve.write(json.dumps({**point, "loss": message["loss"]}) + "\n")
+            point = {"step": steps, "progress": share, "seconds": seconds, "tokens": tokens}
+            curve.write(json.dumps({**message, **point}) + "\n")
             curve.flush()
-    report = {"seconds": time.monotonic() - started, "cpu_seconds": 0.1, "tokens": steps * 100, "steps": steps}
+    report = {"seconds": time.monotonic() - started, "cpu_seconds": 0.1, "tokens": tokens, "steps": steps}
     report |= {"budget": os.environ["AUTORESEARCH_BUDGET"], "share": share, "overrun": 0.0, "finished": finished}
     (folder / "feed.json").write_text(json.dumps(report))
 

@@ -1,0 +1,79 @@
+"""A campaign's experiments, folded into what is known after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import knowledge
+from .belief import Mixture
+from .effects import Measured
+from .knowledge import Knowledge
+from .levels import Score
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decided experiment after the baseline. `scores`: the candidate's; `again`: of the incumbent's runs that
+    it asked for. `simpler`: kept for being shorter, not for a gain. `foretold`: of a run that its curve stopped,
+    the gain it foretold. `retried`: the place of the earlier entry that it tried again."""
+
+    scores: tuple[Score, ...] = ()
+    again: tuple[Score, ...] = ()
+    kept: bool = False
+    simpler: bool = False
+    foretold: Measured | None = None
+    retried: int | None = None
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What is known after all entries, and what was believed of the gain of each (None: it has no score)."""
+
+    known: Knowledge
+    beliefs: tuple[Mixture | None, ...]
+
+
+def fold(
+    baseline: Sequence[Score], entries: Sequence[Entry], sigma: float, pairing: float, assumed: float
+) -> Remembered:
+    """What a campaign with these experiments knows. `sigma`, `pairing`: see noise; `assumed`: what the preparation
+    says of the noise of one run (bpb)."""
+    known = knowledge.begin(baseline, sigma, pairing, assumed)
+    beliefs: list[Mixture | None] = []
+    for entry in entries:
+        before = beliefs[entry.retried] if entry.retried is not None else None
+        known, belief = after(known, entry, before)
+        beliefs.append(belief)
+    return Remembered(known, tuple(beliefs))
+
+
+def after(known: Knowledge, entry: Entry, before: Mixture | None) -> tuple[Knowledge, Mixture | None]:
+    """What is known after one more experiment, and believed of its gain. `before`: what an earlier try of the same
+    idea left to believe."""
+    for score in entry.again:
+        known = known.ran_again(score)
+    prior = before or known.prior
+    if entry.foretold is not None:
+        return known.foretold(entry.foretold), prior.given(entry.foretold.gain, entry.foretold.variance)
+    if not entry.scores:
+        return known, None
+    shown = known.measured(entry.scores)
+    changed = known.tried(entry.scores, prior, entry.kept, fresh=before is None, counts=not entry.simpler)
+    return changed, prior.given(shown.gain, shown.variance)
+
+
+def repeats(baseline: Sequence[Score], entries: Sequence[Entry]) -> list[list[float]]:
+    """The scores of each commit to learn the noise from, see noise.estimate: all but a candidate's first.
+
+    A second run follows where the first one was good. So it was lucky more often than not, and its distance from
+    the later ones is more than the noise: with it sigma came out 4 to 12 % too large (benchmarks/policy.py).
+    """
+    incumbent = [score.val_bpb for score in baseline]
+    groups = [incumbent]
+    for entry in entries:
+        incumbent += [score.val_bpb for score in entry.again]
+        groups.append([score.val_bpb for score in entry.scores[1:]])
+        if entry.kept:
+            incumbent = groups[-1]
+    return groups
