@@ -106,8 +106,8 @@ def test_the_least_gain_that_is_kept(gain: float, variance: float, price: float,
 # The budget of errors
 
 
-def test_the_first_keep_may_err_as_much_as_any() -> None:
-    assert choice.allowance([]) == pytest.approx(choice.ERRORS)
+def test_the_budget_begins_with_a_credit() -> None:
+    assert choice.allowance([]) == pytest.approx(choice.ERRORS * (1 + choice.CREDIT))
     assert choice.allowance([0.0] * 100) == choice.ERROR_MOST
     assert choice.allowance([1.0]) == 0.0
 
@@ -120,7 +120,7 @@ def test_all_keeps_together_stay_within_the_budget(seed: int) -> None:
         error = dice.random() ** 3
         if error <= choice.allowance(errors):
             errors.append(error)
-        assert math.fsum(errors) <= choice.ERRORS * len(errors) + 1e-12
+        assert math.fsum(errors) <= choice.ERRORS * (len(errors) + choice.CREDIT) + 1e-12
         assert 0 <= choice.allowance(errors) <= choice.ERROR_MOST
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from .belief import Mixture, Phi, phi
 
 ERRORS = 0.05  # share of a campaign's keeps that may be no gain
+CREDIT = 1  # keep that the budget begins with: else the first ones had to be surer than all that follow
 ERROR_MOST = 0.12  # of one keep, however much room the others left
 AHEAD = (1, 2, 4)  # runs to look ahead
 _HALVINGS = 10  # of the search for the least gain that would be kept: to a hundredth of a sigma
@@ -39,7 +40,7 @@ class Choice:
 
 def allowance(errors: Sequence[float]) -> float:
     """The most that the next keep may err, after keeps with these probabilities of error."""
-    return min(max(ERRORS * (len(errors) + 1) - math.fsum(errors), 0.0), ERROR_MOST)
+    return min(max(ERRORS * (len(errors) + 1 + CREDIT) - math.fsum(errors), 0.0), ERROR_MOST)
 
 
 def choose(

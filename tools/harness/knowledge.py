@@ -17,7 +17,7 @@ from .effects import Effects, Measured
 from .levels import Levels, Score
 
 # Share of what a new idea is expected to gain that a run of it earns: not every gain is found by its run.
-FOUND = 0.5
+FOUND = 0.3
 
 
 @dataclass(frozen=True)
@@ -147,3 +147,17 @@ def next_run(known: Knowledge, scores: Sequence[Score], first: bool = False) -> 
     least = min(variance for variance, _, _ in options)
     near = [option for option in options if option[0] <= least * (1 + 1e-6)]
     return min(near, key=lambda option: option[1])[2]
+
+
+def next_noise(known: Knowledge, scores: Sequence[Score]) -> float:
+    """Variance of the noise (bpb²) of what the next run adds to what `scores` show of the gain: little where it is
+    on a seed that both ran on, much where it is the other side that is not known."""
+    following = next_run(known, scores)
+    seed = min((*known.incumbent.seeds, *(score.seed for score in scores), 0)) - 1
+    again = Score(seed if following.seed is None else following.seed, known.level.mean)
+    now = known.measured(scores).variance
+    if following.side == "incumbent":
+        after = known.incumbent.seen(again).gain_of(scores)[1]
+    else:
+        after = known.measured([*scores, again]).variance
+    return now * after / max(now - after, 1e-3 * now)

@@ -141,13 +141,13 @@ class Learner:
 
     @staticmethod
     def _differences(settled: Sequence[Experiment], by_commit: dict[str, tuple[Score, ...]]) -> list[list[float]]:
-        """Of each candidate that ran on two or more seeds of its incumbent: its scores less the incumbent's."""
+        """Of each candidate that ran on seeds of its incumbent: its scores less the incumbent's."""
         found, incumbent = [], ""
         for experiment in settled:
             theirs = {score.seed: score.val_bpb for score in by_commit.get(incumbent, ())}
             own = by_commit.get(experiment.commit, ())
             shared = [score.val_bpb - theirs[score.seed] for score in own if score.seed in theirs]
-            if len(shared) > 1:
+            if shared:
                 found.append(shared)
             if experiment.decision and experiment.decision.status == "keep":
                 incumbent = experiment.commit

@@ -20,6 +20,9 @@ PRIOR_FREEDOM = 4.0  # the prior weighs as much as four repeats: two or three ru
 CLIP_FREEDOM = 2.0
 CLIP = 1.5  # standard deviations. Lower bounds a spike earlier, and takes more of normal noise for one
 SIGMA_FLOOR = 1e-4  # bpb. The same seed repeats to about 1e-4, so no noise below it can be believed
+PAIRING_PRIOR = 0.25
+THREE_QUARTERS = 1.1503493803760079  # standard deviations within which three quarters of a normal one lie
+PAIRING_FROM = 8  # candidates whose differences tell how far one may stray
 PAIRING_MOST = 0.95  # of the variance: a change is never without any luck of its own
 TENTH = 1.2815515655446004  # standard deviations above which a tenth of a normal distribution lies
 
@@ -74,10 +77,17 @@ def estimate(groups: Sequence[Sequence[float]], prior: float) -> Noise:
 def pairing(differences: Sequence[Sequence[float]], sigma: float) -> float:
     """The share of a run's variance that its seed makes, whatever commit runs on it: 0 to PAIRING_MOST.
 
-    `differences`: for each candidate that ran on two or more of its incumbent's seeds, its scores less the
-    incumbent's. Their variance is 2 (1 - share) sigma². Before there are any it is taken for a half.
+    `differences`: for each candidate that ran on seeds of its incumbent's, its scores less the incumbent's. The
+    variance of one candidate's is 2 (1 - share) sigma². Before there are repeats the share is taken for a quarter,
+    but the variance cannot be more than what the differences of all candidates spread by (as three quarters
+    of their distances from their median have it, which large effects do not move), since effects come on top.
     """
-    spread, _ = pooled(differences, sigma)
+    spread, _ = pooled(differences, math.sqrt(2 * (1 - PAIRING_PRIOR)) * sigma)
+    firsts = sorted(group[0] for group in differences if group)
+    if len(firsts) >= PAIRING_FROM:
+        middle = firsts[len(firsts) // 2]
+        away = sorted(abs(one - middle) for one in firsts)
+        spread = min(spread, away[len(away) * 3 // 4] / THREE_QUARTERS)
     return min(max(1 - spread**2 / (2 * sigma**2), 0.0), PAIRING_MOST)
 
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from . import choice, framework
 from .belief import Mixture, Normal
 from .choice import Choice
-from .knowledge import Knowledge, Next, next_run
+from .knowledge import Knowledge, Next, next_noise, next_run
 from .levels import Score
 
 # --------------------------------------------------------------------------------------------------------
@@ -135,9 +135,11 @@ class Facts:
         """What is worth most, were there no other rules."""
         known = self.knowledge
         left = 0 if self.retest else RUNS_MOST - self.runs
-        return choice.choose(
-            self.belief, max(self.price, 0.0), self.allowed, known.sigma**2, known.run_value, left
-        )
+        price = max(self.price, 0.0)
+        noise = known.sigma**2
+        if left > 0 and self.belief.surplus(price) > known.run_value:  # else no run is worth its time anyway
+            noise = next_noise(known, self.scores)
+        return choice.choose(self.belief, price, self.allowed, noise, known.run_value, left)
 
     @property
     def allowed(self) -> float:

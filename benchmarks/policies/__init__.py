@@ -1,0 +1,1 @@
+"""Campaigns without training: ideas and noise are drawn, policies decide, and the truth is known."""
