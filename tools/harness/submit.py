@@ -128,7 +128,9 @@ def retry(now: Situation, number: int) -> Path:
     message = f"again: {earlier.candidate.request.message}"
     commit = snapshot.commit_candidate(now.branch, text, message)
     plan = Plan("candidate", commit, now.branch.tip, message, retries=number)
-    return _start(now, now.campaign, plan, _first_seed(now))
+    # On a seed that it ran on already the same change would repeat its digits, which are no evidence.
+    seed, used = _first_seed(now), {run.request.seed for run in earlier.own}
+    return _start(now, now.campaign, plan, None if seed in used else seed)
 
 
 def fix(now: Situation, message: str) -> Path:
