@@ -159,5 +159,6 @@ def _prepare(cache: Path) -> None:
     (data / "val.bin").write_bytes(text[:HELD_OUT])
     (data / "train.bin").write_bytes(text[HELD_OUT : HELD_OUT + TRAINED_ON])
     meta = {"key": "one", "profile": "small", "device": "cpu", "budget": BUDGET, "noise_prior": NOISE}
+    meta["splits"] = {"train": {"bytes": 360, "tokens": 100}}
     (data / "meta.json").write_text(json.dumps(meta))
     (cache / "current.json").write_text(json.dumps({"preparation": str(data)}))

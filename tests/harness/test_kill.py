@@ -42,7 +42,7 @@ def finish(lab: Lab) -> None:
     assert len(lab.runs()) == 2
     assert lab.refs() == {"t1/0000": lab.git("rev-parse", "HEAD^"), "t1/0001": lab.tip}
     points = [json.loads(line) for line in (lab.path(1) / "curve.jsonl").read_text().splitlines()]
-    assert [point["step"] for point in points] == list(range(1, 11)), "the curve of one attempt alone"
+    assert [point["step"] for point in points] == list(range(1, 101)), "the curve of one attempt alone"
 
 
 def test_runner_killed_while_training(lab: Lab) -> None:
