@@ -285,7 +285,7 @@ class _Ours:
             self.done.lost_keeps += settle(self.known, measured, None, run)[3].status == "keep"
         width = self.spreads()[at]
         foretold = Measured(told[at], width**2 + self.known.sigma**2)
-        self.remember(Entry(foretold=foretold), self.known, None)
+        self.remember(Entry(foretold=foretold, seed=measured.seed), self.known, None)
 
 
 def settle(

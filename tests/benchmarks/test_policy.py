@@ -180,3 +180,17 @@ def test_what_the_command_writes(tmp_path, monkeypatch, capsys) -> None:
         assert one["priors"] == found["reported_on"] == [ideas.name for ideas in REPORTED_ON]
     assert {one["policy"] for one in found["policies"]} == set(POLICIES)
     assert found["machine"] and found["sources"].keys() == {ideas.name for ideas in ALL}
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.6])
+def test_the_level_is_known_though_racing_chooses_who_ends(shared) -> None:
+    """What a stopped run foretold must count, and on its seed: else the level seems too low or runs away."""
+
+    def off(seed: int) -> float:
+        mine = rivals._Ours(world(seed, 0.001, shared), 60, True, False)
+        mine.go()
+        return (mine.known.level.mean - (1.0 - mine.done.gain)) / 0.001
+
+    errors = [off(seed) for seed in range(40)]
+    assert abs(statistics.fmean(errors)) < 0.4
+    assert sum(abs(one) > 2 for one in errors) <= 2

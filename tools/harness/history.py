@@ -16,13 +16,15 @@ from .levels import Score
 class Entry:
     """One decided experiment after the baseline. `scores`: the candidate's; `again`: of the incumbent's runs that
     it asked for. `simpler`: kept for being shorter, not for a gain. `foretold`: of a run that its curve stopped,
-    the gain it foretold. `retried`: the place of the earlier entry that it tried again."""
+    the gain it foretold, and `seed`, on which it ran. `retried`: the place of the earlier entry that it tried
+    again."""
 
     scores: tuple[Score, ...] = ()
     again: tuple[Score, ...] = ()
     kept: bool = False
     simpler: bool = False
     foretold: Measured | None = None
+    seed: int | None = None
     retried: int | None = None
 
 
@@ -55,7 +57,8 @@ def after(known: Knowledge, entry: Entry, before: Mixture | None) -> tuple[Knowl
         known = known.ran_again(score)
     prior = before or known.prior
     if entry.foretold is not None:
-        return known.foretold(entry.foretold), prior.given(entry.foretold.gain, entry.foretold.variance)
+        belief = prior.given(entry.foretold.gain, entry.foretold.variance)
+        return known.foretold(entry.foretold, entry.seed), belief
     if not entry.scores:
         return known, None
     shown = known.measured(entry.scores)

@@ -69,18 +69,20 @@ class Knowledge:
         """After one more run of the incumbent."""
         return replace(self, incumbent=self.incumbent.seen(score), ran=self.ran | {score.seed})
 
-    def foretold(self, told: Measured) -> Knowledge:
-        """After an idea whose run was stopped, when its curve foretold this gain; the variance is of what the
-        forecast and the run's luck are off by, without the incumbent's level.
+    def foretold(self, told: Measured, seed: int | None = None) -> Knowledge:
+        """After an idea whose run on `seed` was stopped, when its curve foretold this gain. The variance is of
+        what the forecast and the luck of the run are off by, without the level of the incumbent.
 
         It tells of that level as well. Runs that go to their end have the better luck, since a curve shows it:
-        learnt from them alone, the level would seem lower than it is, and every gain smaller.
+        learnt from them alone, the level would seem lower than it is, and every gain smaller. The seed's luck must
+        be in it as it is in the others: else levels and lucks drift apart, each without an end.
         """
-        shown = Measured(told.gain, told.variance + self.level.sd**2)
-        _, before = _explained(self.prior, shown)
-        # As a score of the level alone, with its own luck and on no seed.
-        alone = replace(self.incumbent, shared=0.0, own=told.variance)
-        after = alone.after([Score(0, self.level.mean - told.gain)], before, False)
+        shared = 0.0 if seed is None else self.incumbent.shared
+        loose = replace(self.incumbent, shared=shared, own=max(told.variance - shared, self.incumbent.own))
+        at = seed or 0
+        score = Score(at, loose.gain_of([Score(at, 0.0)])[0] - told.gain)  # that would have shown this gain
+        shown = Measured(*loose.gain_of([score]))
+        after = loose.after([score], _explained(self.prior, shown)[1], False)
         incumbent = replace(after, shared=self.incumbent.shared, own=self.incumbent.own)
         return replace(self, incumbent=incumbent, effects=self.effects.with_one(shown))
 

@@ -136,6 +136,7 @@ class Learner:
             kept=kept,
             simpler=request.lines_added < request.lines_removed,
             foretold=foretold,
+            seed=experiment.own[-1].request.seed if foretold is not None else None,
             retried=numbers.get(request.retries) if request.retries is not None else None,
         )
 
