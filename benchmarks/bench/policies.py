@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,8 +117,9 @@ class Ours:
         told, hopeless = racing.look(curve, race)
         if hopeless is None:
             return False
-        reason = f"by its curve it would end {-hopeless.foretold:.4f} bpb behind the incumbent"
-        left = measured("stopped", FRESH, reason=reason, share=share, foretold=told, hopeless=hopeless.share)
+        left = measured(
+            "stopped", FRESH, reason=hopeless.reason, share=share, foretold=told, hopeless=hopeless.share
+        )
         self._ran("candidate", left)
         self._judge()
         return True
@@ -171,28 +171,27 @@ class Ours:
         self.counted = {"candidate": len(trial.candidate.scores), "incumbent": len(trial.incumbent.scores)}
 
     def _seed_of_retest(self, trial: Trial) -> int | None:
-        """As submit.confirm chooses it."""
+        """As submit.confirm has it."""
         self.side = "candidate"
         known = self.learner().learn().known
-        untried = [one for one in known.incumbent.seeds if one not in trial.candidate.seeds] if known else []
-        return min(untried, default=None)
+        seed = knowledge.retest_seed(known) if known else None
+        return None if seed in trial.candidate.seeds else seed
 
     def _race(self, trial: Trial, learned: Learned, seed: int) -> Race | None:
-        """As submit._race has it."""
         known = learned.known
         assert known is not None
         ran = list(zip(trial.incumbent.seeds, trial.incumbent.results, strict=True))
         rival = next((result for other, result in ran if other == seed), ran[-1][1])
-        spread = racing.spreads(known.sigma, known.effects.unit, learned.forecasts, learned.false_kills)
-        enough = racing.second_look(known, seed, verdict.RUNS_MOST - 1)
         removed, added = changed_text(trial.incumbent.text, trial.candidate.text)
-        return racing.race(
+        return racing.set_up(
+            known,
+            seed,
+            racing.spreads(known.sigma, known.effects.unit, learned.forecasts, learned.false_kills),
             rival.curve,
-            1 / (math.log(2) * self.bytes_per_token),
-            racing.limits(known, seed, enough, spread),
-            known.measured([Score(seed, 0.0)]).gain,
+            self.bytes_per_token,
+            [*removed, *added],
+            trial.lines_added < trial.lines_removed,
             racing.is_control("replay", len(self.runs)),
-            "the change is about the loss" if racing.changes_loss([*removed, *added]) else "",
             "",
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import belief
-from harness.belief import Mixture, Normal
+from harness.belief import Mixture
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,12 +92,3 @@ def test_what_is_impossible_stays_so_and_what_is_far_is_finite() -> None:
     far = of.given(1e6, 1e-6)
     assert math.isfinite(far.mean) and far.mean == pytest.approx(1e6, rel=1e-5)
     assert list(of.outlook(1e-6, 0.0)(1e6)) == pytest.approx([1e6, 1.0], rel=1e-5)
-
-
-@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0.1, 3)), min_size=1, max_size=4))
-def test_independent_beliefs_together(parts: list[tuple[float, float]]) -> None:
-    found = belief.combine([Normal(mean, sd) for mean, sd in parts])
-    precisions = [1 / sd**2 for _, sd in parts]
-    assert found.sd == pytest.approx(sum(precisions) ** -0.5)
-    weighted = sum(p * mean for p, (mean, _) in zip(precisions, parts, strict=True))
-    assert found.mean == pytest.approx(weighted / sum(precisions), abs=1e-9)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _ROOT2 = math.sqrt(2.0)
@@ -125,9 +125,3 @@ class Mixture:
             return mean / total, 0.5 * above / total
 
         return after
-
-
-def combine(normals: Sequence[Normal]) -> Normal:
-    """One belief from independent ones about the same number: each counts by its precision."""
-    precision = math.fsum(1 / one.sd**2 for one in normals)
-    return Normal(math.fsum(one.mean / one.sd**2 for one in normals) / precision, 1 / math.sqrt(precision))

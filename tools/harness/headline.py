@@ -11,7 +11,6 @@ anything else that decides on an experiment, or tells the researcher of one, rea
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from typing import Any
 
 from . import Refused
 from .preparation import BUDGET
-from .text import read_json, said, write_json
+from .text import drawn, read_json, said, write_json
 
 FILE = "verify.json"
 CONFIDENCE = 0.95
@@ -157,17 +156,13 @@ def results(use: Use) -> Results | None:
 def seeds(tag: str, use: int, count: int, used: Collection[int]) -> list[int]:
     """Those of use number `use`: the first 31 bits of sha256("tag/verify/use/pair"), passing by what was `used`.
     Anyone can draw them again and nobody can choose them."""
-    drawn: list[int] = []
+    found: list[int] = []
     for pair in range(1, count + 1):
         again = 0
-        while (seed := _draw(f"{tag}/verify/{use:02d}/{pair:02d}{'+' * again}")) in {*used, *drawn}:
+        while (seed := drawn(f"{tag}/verify/{use:02d}/{pair:02d}{'+' * again}")) in {*used, *found}:
             again += 1
-        drawn.append(seed)
-    return drawn
-
-
-def _draw(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+        found.append(seed)
+    return found
 
 
 def times(budget: str, multiple: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from . import choice, effects, levels
 from .belief import Mixture, Normal
@@ -122,10 +122,17 @@ def begin(scores: Sequence[Score], sigma: float, pairing: float, assumed: float)
 
 @dataclass(frozen=True)
 class Next:
-    """The run that tells most: of which `side`, candidate or incumbent, on which `seed` (None: a fresh one)."""
+    """The run that tells most: of which `side`, candidate or incumbent, on which `seed` (None: a fresh one).
+    `variance`: of what is known of the gain after it (bpb²)."""
 
     side: str
     seed: int | None
+    variance: float = field(default=math.nan, compare=False, repr=False)
+
+    def noise(self, variance: float) -> float:
+        """Variance of the noise (bpb²) of what this run adds, where the gain is known with this `variance`: little
+        on a seed that both ran on, much where it is the other side that is not known."""
+        return variance * self.variance / max(variance - self.variance, 1e-3 * variance)
 
 
 def next_run(known: Knowledge, scores: Sequence[Score], first: bool = False) -> Next:
@@ -136,30 +143,21 @@ def next_run(known: Knowledge, scores: Sequence[Score], first: bool = False) -> 
     """
     used = {score.seed for score in scores}
     fresh = min((*known.incumbent.seeds, *used, 0)) - 1  # stands for a seed that nobody used
-    options: list[tuple[float, int, Next]] = []
+    # Of equally good ones the first: the candidate before the incumbent, an older seed before a newer one.
+    options: list[Next] = []
     for seed in (*known.incumbent.seeds, fresh):
         if seed not in used:
             variance = known.incumbent.gain_of([*scores, Score(seed, known.level.mean)])[1]
-            options.append((variance, 0, Next("candidate", None if seed == fresh else seed)))
+            options.append(Next("candidate", None if seed == fresh else seed, variance))
     for seed in () if first else (*sorted(used), fresh):
         if seed not in known.ran:
             seen = known.incumbent.seen(Score(seed, known.level.mean))
-            options.append((seen.gain_of(scores)[1], 1, Next("incumbent", None if seed == fresh else seed)))
-    # Equally good ones: the candidate before the incumbent, and an older seed before a newer one.
-    least = min(variance for variance, _, _ in options)
-    near = [option for option in options if option[0] <= least * (1 + 1e-6)]
-    return min(near, key=lambda option: option[1])[2]
+            options.append(Next("incumbent", None if seed == fresh else seed, seen.gain_of(scores)[1]))
+    least = min(option.variance for option in options)
+    return next(option for option in options if option.variance <= least * (1 + 1e-6))
 
 
-def next_noise(known: Knowledge, scores: Sequence[Score]) -> float:
-    """Variance of the noise (bpb²) of what the next run adds to what `scores` show of the gain: little where it is
-    on a seed that both ran on, much where it is the other side that is not known."""
-    following = next_run(known, scores)
-    seed = min((*known.incumbent.seeds, *(score.seed for score in scores), 0)) - 1
-    again = Score(seed if following.seed is None else following.seed, known.level.mean)
-    now = known.measured(scores).variance
-    if following.side == "incumbent":
-        after = known.incumbent.seen(again).gain_of(scores)[1]
-    else:
-        after = known.measured([*scores, again]).variance
-    return now * after / max(now - after, 1e-3 * now)
+def retest_seed(known: Knowledge) -> int | None:
+    """Where a provisional keep, which is the incumbent in `known`, runs once more: on a seed of its predecessors'
+    where there is one that it did not run on itself."""
+    return min((seed for seed in known.incumbent.seeds if seed not in known.ran), default=None)

@@ -2,9 +2,9 @@
 
 At a few shares of the budget the training loss is held beside the incumbent's at the same share. The difference,
 turned into bpb, and shrunk by the share because what is behind early is caught up in part, is a forecast of the
-gain. How far such forecasts are off is learned from the campaign's own
-finished runs, wide while they are few. A run is hopeless when, given its forecast and what ideas are worth here,
-the probability that its final score would be worth a second look is below HOPELESS.
+gain. How far such forecasts are off is learned from the campaign's own finished runs, wide while they are few. A
+run is hopeless when, given its forecast and what ideas are worth here, the probability that its final score would
+be worth a second look is below HOPELESS.
 
 One run in CONTROLS is never stopped, whatever its curve: of those that would have been, each that turns out
 worth a look is a false kill, and widens what forecasts are believed to be off by.
@@ -27,6 +27,7 @@ from .belief import Mixture
 from .curve import Point
 from .knowledge import Knowledge
 from .levels import Score
+from .verdict import RUNS_MOST, SIMPLER_MOST
 
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of the budget, where curves are held side by side
 TRAIL = 0.08  # share of the budget before each, over which losses are averaged
@@ -35,7 +36,7 @@ HOPELESS = 0.003  # probability of a second look below which a run is stopped
 CONTROLS = 8
 CHECK = ("share", "loss", "lr", "limit")
 # How far a forecast at share s is off, before any was checked: (A sigma)² (1 - s) + (B units)² (1 - s)². Wide: on
-# 38 edits in `small` (benchmarks/replay.py) it was 0.0072 bpb at half of the budget, where sigma was 0.0074.
+# 37 edits in `small` (benchmarks/RESULTS.md) it was 0.0075 bpb at half of the budget, where sigma was 0.0087.
 SPREAD_SIGMAS, SPREAD_UNITS = 1.5, 5.0
 SPREAD_FREEDOM = 4.0  # forecasts that this counts as
 NEAR = 12.0  # sigmas: forecasts of runs that ended further off say nothing about those that might be kept
@@ -86,6 +87,11 @@ class Hopeless:
 
     share: float
     foretold: float
+
+    @property
+    def reason(self) -> str:
+        """Why it is stopped."""
+        return f"by its curve it would end {-self.foretold:.4f} bpb behind the incumbent"
 
 
 def is_control(tag: str, number: int) -> bool:
@@ -147,6 +153,33 @@ def limits(known: Knowledge, seed: int, look: float, spread: Sequence[float]) ->
                 high = middle
         found.append(min(low, -known.sigma))
     return tuple(found)
+
+
+def set_up(
+    known: Knowledge,
+    seed: int,
+    spread: Sequence[float],
+    incumbent: Sequence[Point],
+    bytes_per_token: float,
+    changed: Sequence[str],
+    fewer_lines: bool,
+    control: bool,
+    rival: str,
+) -> Race:
+    """The race of a candidate's first run, on `seed`. `spread`: see spreads; `incumbent`: the curve that it is
+    held against; `changed`: lines of train.py."""
+    enough = second_look(known, seed, RUNS_MOST - 1)
+    if fewer_lines:  # which are kept though they are a little worse
+        enough = min(enough, -SIMPLER_MOST * known.sigma)
+    return race(
+        incumbent,
+        1 / (math.log(2) * bytes_per_token),
+        limits(known, seed, enough, spread),
+        known.measured([Score(seed, 0.0)]).gain,
+        control,
+        "the change is about the loss" if changes_loss(changed) else "",
+        rival,
+    )
 
 
 def race(

@@ -396,7 +396,7 @@ class Runner:
             return
         _, hopeless = racing.look(curve.read(self.path / "curve.jsonl"), self.race)
         if hopeless is not None:
-            raise Ended("stopped", f"by its curve it would end {-hopeless.foretold:.4f} bpb behind the incumbent")
+            raise Ended("stopped", hopeless.reason)
 
     def _check_quota(self, process: subprocess.Popen[bytes], *logs: str) -> quota.Usage:
         """Raises Ended where train.py, in or below `process`, takes more of the machine than it may."""

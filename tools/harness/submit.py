@@ -7,9 +7,7 @@ does to both, the comparison does not see (knowledge.next_run). No commit runs t
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import shutil
 import time
@@ -37,13 +35,12 @@ from . import state as states
 from .branch import STEERING
 from .campaign import Campaign
 from .experiment import Experiment
-from .knowledge import Next, next_run
-from .levels import Score
+from .knowledge import Next, next_run, retest_seed
 from .limits import EXPERIMENTS
 from .record import Request, Run
 from .situation import Situation
-from .text import write_whole
-from .verdict import RUNS_MOST, SIMPLER_MOST
+from .text import drawn, write_whole
+from .verdict import RUNS_MOST
 
 BASELINE_RUNS = 3
 LONG, SHORT = 30, 12  # experiments that research is limited to: from the first on three runs, below the second one
@@ -65,7 +62,7 @@ class Plan:
 
 def seed_of(tag: str, number: int) -> int:
     """The seed of run `number`: the first 31 bits of sha256("tag/NNNN")."""
-    return int.from_bytes(hashlib.sha256(f"{tag}/{number:04d}".encode()).digest()[:4], "big") >> 1
+    return drawn(f"{tag}/{number:04d}")
 
 
 def baseline(now: Situation) -> Path:
@@ -155,9 +152,8 @@ def confirm(now: Situation) -> Path:
     """Run again, on another seed, the side that the verdict asked for, or a keep that is provisional."""
     _check_stop(now)
     if now.state.name == "provisional" and now.campaign and now.newest and now.learned and now.learned.known:
-        known = now.learned.known
-        untried = [seed for seed in known.incumbent.seeds if seed not in known.ran]
-        campaign, experiment, following = now.campaign, now.newest, Next("candidate", min(untried, default=None))
+        campaign, experiment = now.campaign, now.newest
+        following = Next("candidate", retest_seed(now.learned.known))
     else:
         campaign, experiment, following = _asked_for(now)
     check_bench(now.branch.git, campaign)
@@ -369,18 +365,15 @@ def _race(now: Situation, campaign: Campaign, plan: Plan, request: Request) -> r
         return None
     known = learned.known
     rival = next((run for run in best.runs if run.request.seed == request.seed), best.runs[-1])
-    spread = racing.spreads(known.sigma, known.effects.unit, learned.forecasts, learned.false_kills)
-    enough = racing.second_look(known, request.seed, RUNS_MOST - 1)
-    if request.lines_added < request.lines_removed:  # fewer lines are kept though they are a little worse
-        enough = min(enough, -SIMPLER_MOST * known.sigma)
-    loss = racing.changes_loss(git_branch.changed_text(now.branch.git, plan.parent, plan.commit))
-    return racing.race(
+    return racing.set_up(
+        known,
+        request.seed,
+        racing.spreads(known.sigma, known.effects.unit, learned.forecasts, learned.false_kills),
         curve.read(rival.path / "curve.jsonl"),
-        1 / (math.log(2) * preparation.read(Path(campaign.preparation)).bytes_per_token),
-        racing.limits(known, request.seed, enough, spread),
-        known.measured([Score(request.seed, 0.0)]).gain,
+        preparation.read(Path(campaign.preparation)).bytes_per_token,
+        git_branch.changed_text(now.branch.git, plan.parent, plan.commit),
+        request.lines_added < request.lines_removed,
         racing.is_control(campaign.tag, request.number),
-        "the change is about the loss" if loss else "",
         rival.path.name,
     )
 

@@ -79,6 +79,11 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def drawn(text: str) -> int:
+    """The first 31 bits of the text's sha256: a seed that anyone can draw again and nobody can choose."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
 # ---------------------------------------------------------------------------------------------------
 # What a run says, made fit to show
 #

@@ -15,7 +15,7 @@ The order of the rules, the first that applies decides:
  9. another run is worth more than its time                   confirm
 10. otherwise                                                 discard
 
-The belief in rules 6 to 9 is `Knowledge.belief`: what was measured, weighed with what ideas of this campaign are
+The belief in rules 6 to 9 is `Facts.belief`: what was measured, weighed with what ideas of this campaign are
 worth. What is sure enough, and what a run's time is worth, is `choice`. A re-test of a provisional keep ends with
 rule 8 or 10.
 """
@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from . import choice, framework
 from .belief import Mixture, Normal
 from .choice import Choice
-from .knowledge import Knowledge, Next, next_noise, next_run
+from .effects import Measured
+from .knowledge import Knowledge, Next, next_run
 from .levels import Score
 
 # --------------------------------------------------------------------------------------------------------
@@ -114,21 +115,30 @@ class Facts:
         """Noise of one run in bpb."""
         return self.knowledge.sigma
 
+    @functools.cached_property
+    def shown(self) -> Measured:
+        """What the candidate's runs show against the incumbent's level."""
+        return self.knowledge.measured(self.scores)
+
     @property
     def gain(self) -> float:
         """bpb by which the candidate measured better (negative: worse) than the incumbent's level."""
-        return self.knowledge.measured(self.scores).gain
+        return self.shown.gain
 
     @property
     def spread(self) -> float:
         """Standard deviation of the measured gain in bpb."""
-        return math.sqrt(self.knowledge.measured(self.scores).variance)
+        return math.sqrt(self.shown.variance)
 
     @functools.cached_property
     def belief(self) -> Mixture:
         """What is believed of the true gain."""
-        shown = self.knowledge.measured(self.scores)
-        return (self.prior or self.knowledge.prior).given(shown.gain, shown.variance)
+        return (self.prior or self.knowledge.prior).given(self.shown.gain, self.shown.variance)
+
+    @functools.cached_property
+    def following(self) -> Next:
+        """The run that would tell most."""
+        return next_run(self.knowledge, self.scores) if self.compared else Next("candidate", None)
 
     @functools.cached_property
     def choice(self) -> Choice:
@@ -138,7 +148,7 @@ class Facts:
         price = max(self.price, 0.0)
         noise = known.sigma**2
         if left > 0 and self.belief.surplus(price) > known.run_value:  # else no run is worth its time anyway
-            noise = next_noise(known, self.scores)
+            noise = self.following.noise(self.shown.variance)
         return choice.choose(self.belief, price, self.allowed, noise, known.run_value, left)
 
     @property
@@ -195,7 +205,7 @@ def decide(facts: Facts) -> Verdict:
     status, reasons = _compare(facts) if facts.compared else _alone(facts)
     following = None
     if status == "confirm":
-        following = next_run(facts.knowledge, facts.scores) if facts.compared else Next("candidate", None)
+        following = facts.following
         again = {"candidate": "it"}.get(following.side, f"the {following.side}")
         reasons.append(f"Run {again} once more, on another seed.")
     marks = framework.score(facts, status)
