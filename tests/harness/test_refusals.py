@@ -319,11 +319,16 @@ def test_a_record_is_damaged(lab: Lab) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written(lab: Lab) -> None:
-    (lab.root / "runs").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    """What only reads works as always, and the edit runs once the folder may be written again."""
+    campaign = lab.root / "runs/t1"
+    lab.edit(SCORE=1.4)
+    campaign.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
-        assert "may be written there" in refusal(lab.call("status.py"))
+        assert "may be written there" in refusal(lab.run("-m", "exp: x"))
+        assert lab.call("status.py").code == 0
     finally:
-        (lab.root / "runs").chmod(stat.S_IRWXU)
+        campaign.chmod(stat.S_IRWXU)
+    assert lab.run("-m", "exp: x").code == 0
 
 
 def test_a_module_among_the_tools(lab: Lab) -> None:
