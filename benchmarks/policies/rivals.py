@@ -151,8 +151,6 @@ class _Ours:
         self.assumed = world.noise * math.exp(0.3 * aside.gauss(0, 1))
         self.fate = aside
         self.baseline = [self.run(START, self.new_seed()) for _ in range(BASELINE_RUNS)]
-        self.scores: dict[int, float] = {score.seed: score.val_bpb for score in self.baseline}  # the incumbent's
-        self.differences: list[list[float]] = []
         self.entries: list[Entry] = []
         sigma = self.sigma()
         self.known = knowledge.begin(self.baseline, sigma, self.pairing(sigma), self.assumed)
@@ -161,7 +159,7 @@ class _Ours:
         return noise.estimate(history.repeats(self.baseline, self.entries), self.assumed).cautious
 
     def pairing(self, sigma: float) -> float:
-        return noise.pairing(self.differences, sigma)
+        return noise.pairing(history.differences(self.baseline, self.entries), sigma)
 
     def new_seed(self) -> int:
         self.fresh += 1
@@ -220,7 +218,6 @@ class _Ours:
         self.forecasts.append(Forecast(told, self.known.measured(scores[:1]).gain))
         kept = found.status == "keep"
         self.false_kills += control and kept
-        self.learn_pairing(scores, again, kept)
         self.remember(Entry(tuple(scores), tuple(again), kept, retried=retried), started, before)
         if kept:
             self.done.keep(gain)
@@ -239,14 +236,6 @@ class _Ours:
         """What is known after `entry`, which began when `started` was known."""
         self.entries.append(entry)
         self.known, _ = history.after(started, entry, before)
-
-    def learn_pairing(self, scores: Sequence[Score], again: Sequence[Score], kept: bool) -> None:
-        self.scores |= {score.seed: score.val_bpb for score in again}
-        both = [one.val_bpb - self.scores[one.seed] for one in scores if one.seed in self.scores]
-        if both:
-            self.differences.append(both)
-        if kept:
-            self.scores = {score.seed: score.val_bpb for score in scores}
 
     def learn_noise(self) -> None:
         """Where the noise changes, what is known is made again with the new one. The tools do so every time."""

@@ -114,15 +114,18 @@ def test_racing_only_saves_time(monkeypatch) -> None:
     assert sum(rivals.ours(world(seed), 60).saved for seed in range(3)) > 0
 
 
-def test_first_scores_are_left_out_of_the_noise() -> None:
+def test_repeats_and_differences_follow_the_incumbent() -> None:
     score = levels.Score
     baseline = [score(1, 1.0), score(2, 1.1)]
     entries = [
-        history.Entry(scores=(score(3, 0.9),), again=(score(4, 1.2),)),
-        history.Entry(scores=(score(5, 0.8), score(6, 0.9)), kept=True),
-        history.Entry(scores=(score(7, 0.8),), again=(score(8, 0.85),)),
+        history.Entry(scores=(score(1, 0.9),), again=(score(4, 1.2),)),
+        history.Entry(scores=(score(4, 0.8), score(6, 0.9)), kept=True),
+        history.Entry(scores=(score(1, 0.8),), again=(score(8, 0.85),)),
+        history.Entry(scores=(score(8, 0.95),)),
     ]
-    assert history.repeats(baseline, entries) == [[1.0, 1.1, 1.2], [], [0.9, 0.85], []]
+    assert history.repeats(baseline, entries) == [[1.0, 1.1, 1.2], [0.9], [0.8, 0.9, 0.85], [0.8], [0.95]]
+    shared = history.differences(baseline, entries)
+    assert [[round(one, 9) for one in group] for group in shared] == [[-0.1], [-0.4], [0.1]]
 
 
 def test_figures_take_the_luck_of_the_draw_off() -> None:

@@ -67,16 +67,31 @@ def after(known: Knowledge, entry: Entry, before: Mixture | None) -> tuple[Knowl
 
 
 def repeats(baseline: Sequence[Score], entries: Sequence[Entry]) -> list[list[float]]:
-    """The scores of each commit to learn the noise from, see noise.estimate: all but a candidate's first.
+    """The scores of each commit, to learn the noise from, see noise.estimate.
 
-    A second run follows where the first one was good. So it was lucky more often than not, and its distance from
-    the later ones is more than the noise: with it sigma came out 4 to 12 % too large (benchmarks/policy.py).
+    A second run follows where the first one was good, so that one was lucky more often than not, and sigma comes
+    out 4 to 12 % too large (benchmarks/policy.py). Without first runs it would be right, but a preparation whose
+    noise is wrong by a factor would be found out much later: few candidates run three times.
     """
     incumbent = [score.val_bpb for score in baseline]
     groups = [incumbent]
     for entry in entries:
         incumbent += [score.val_bpb for score in entry.again]
-        groups.append([score.val_bpb for score in entry.scores[1:]])
+        groups.append([score.val_bpb for score in entry.scores])
         if entry.kept:
             incumbent = groups[-1]
     return groups
+
+
+def differences(baseline: Sequence[Score], entries: Sequence[Entry]) -> list[list[float]]:
+    """Of each candidate that ran on seeds of its incumbent: its scores less the incumbent's, see noise.pairing."""
+    incumbent = {score.seed: score.val_bpb for score in baseline}
+    found = []
+    for entry in entries:
+        incumbent |= {score.seed: score.val_bpb for score in entry.again}
+        shared = [score.val_bpb - incumbent[score.seed] for score in entry.scores if score.seed in incumbent]
+        if shared:
+            found.append(shared)
+        if entry.kept:
+            incumbent = {score.seed: score.val_bpb for score in entry.scores}
+    return found

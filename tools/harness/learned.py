@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import disturbance, effects, history, noise, verdict
 from .belief import Mixture
@@ -83,76 +83,60 @@ class Learner:
     def learn(self) -> Learned:
         """Everything, over the experiments that are decided."""
         settled = [one for one in self.experiments if one.settled and one.decision]
-        by_commit = {commit: self.scores(runs) for commit, runs in self.by_commit.items()}
-        measured = noise.estimate(
-            [[score.val_bpb for score in scores] for scores in by_commit.values()], self.campaign.noise_prior
-        )
-        sigma = measured.cautious
-        pairing = noise.pairing(self._differences(settled, by_commit), sigma)
         kept = (at for at, one in enumerate(settled) if one.decision and one.decision.status == "keep")
         first = next(kept, None)
         baseline = self.scores_of_keep(settled[first]) if first is not None else ()
+        prior = self.campaign.noise_prior
         if first is None or not baseline:
+            alone = [[score.val_bpb for score in self.scores(runs)] for runs in self.by_commit.values()]
+            measured = noise.estimate(alone, prior)
+            pairing = noise.pairing((), measured.cautious)
             return Learned(measured, pairing, self.band, None, {}, (), 0, 0, 0)
         tried = settled[first + 1 :]
         numbers = {one.number: at for at, one in enumerate(tried)}
-        prior = self.campaign.noise_prior
-        entries = [self._entry(one, sigma, numbers) for one in tried]
-        told = history.fold(baseline, entries, sigma, pairing, prior)
-        beliefs = {one.number: belief for one, belief in zip(tried, told.beliefs, strict=True) if belief}
+        entries = [self._entry(one, numbers) for one in tried]
+        measured = noise.estimate(history.repeats(baseline, entries), prior)
+        sigma = measured.cautious
+        pairing = noise.pairing(history.differences(baseline, entries), sigma)
         ended = [(run.record, one) for one in tried for run in one.own if run.record and run.scored]
+        forecasts = tuple(
+            Forecast(tuple(record.foretold), record.gain)
+            for record, _ in ended
+            if len(record.foretold) == len(SHARES) and record.gain is not None
+        )
         controls = [one for record, one in ended if record.hopeless is not None]
         kept_after_all = [one for one in controls if one.decision and one.decision.status == "keep"]
+        false_kills = sum(not one.provisional for one in kept_after_all)
+        widths = spreads(sigma, effects.UNIT * prior, forecasts, false_kills)
+        entries = [
+            replace(entry, foretold=_foretold(one, widths, sigma)) if _raced(one) else entry
+            for one, entry in zip(tried, entries, strict=True)
+        ]
+        told = history.fold(baseline, entries, sigma, pairing, prior)
         return Learned(
             noise=measured,
             pairing=pairing,
             band=self.band,
             known=told.known,
-            beliefs=beliefs,
-            forecasts=tuple(
-                Forecast(tuple(record.foretold), record.gain)
-                for record, _ in ended
-                if len(record.foretold) == len(SHARES) and record.gain is not None
-            ),
+            beliefs={one.number: belief for one, belief in zip(tried, told.beliefs, strict=True) if belief},
+            forecasts=forecasts,
             controls=len(controls),
-            false_kills=sum(not one.provisional for one in kept_after_all),
+            false_kills=false_kills,
             raced=sum(_raced(one) for one in tried),
         )
 
-    def _entry(self, experiment: Experiment, sigma: float, numbers: dict[int, int]) -> Entry:
+    def _entry(self, experiment: Experiment, numbers: dict[int, int]) -> Entry:
+        """Without what a curve foretold: how sure that is must be learned first."""
         request, decision = experiment.candidate.request, experiment.decision
-        newest = experiment.own[-1].record
-        foretold = None
-        if newest is not None and _raced(experiment):
-            at = SHARES.index(newest.hopeless) if newest.hopeless in SHARES else 0
-            gain = newest.foretold[at] if at < len(newest.foretold) else None
-            if gain is not None:
-                width = spreads(sigma, effects.UNIT * self.campaign.noise_prior, (), 0)[at]
-                foretold = Measured(gain, width**2 + sigma**2)
         kept = decision is not None and decision.status == "keep"
         return Entry(
             scores=self.scores_of_keep(experiment) if kept else self.scores(experiment.own),
             again=self.scores(experiment.again),
             kept=kept,
             simpler=request.lines_added < request.lines_removed,
-            foretold=foretold,
-            seed=experiment.own[-1].request.seed if foretold is not None else None,
+            seed=experiment.own[-1].request.seed if _raced(experiment) else None,
             retried=numbers.get(request.retries) if request.retries is not None else None,
         )
-
-    @staticmethod
-    def _differences(settled: Sequence[Experiment], by_commit: dict[str, tuple[Score, ...]]) -> list[list[float]]:
-        """Of each candidate that ran on seeds of its incumbent: its scores less the incumbent's."""
-        found, incumbent = [], ""
-        for experiment in settled:
-            theirs = {score.seed: score.val_bpb for score in by_commit.get(incumbent, ())}
-            own = by_commit.get(experiment.commit, ())
-            shared = [score.val_bpb - theirs[score.seed] for score in own if score.seed in theirs]
-            if shared:
-                found.append(shared)
-            if experiment.decision and experiment.decision.status == "keep":
-                incumbent = experiment.commit
-        return found
 
     def facts(self, experiment: Experiment, learned: Learned, held: Incumbent | None) -> verdict.Facts:
         """What the verdict is decided from. The experiment's last run has its record."""
@@ -191,6 +175,16 @@ class Learner:
 
 def _tokens(run: Run) -> int:
     return run.record.tokens if run.record else 0
+
+
+def _foretold(experiment: Experiment, widths: Sequence[float], sigma: float) -> Measured | None:
+    """The gain that the curve of a run foretold where it was stopped."""
+    newest = experiment.own[-1].record
+    if newest is None or newest.hopeless not in SHARES:
+        return None
+    at = SHARES.index(newest.hopeless)
+    gain = newest.foretold[at] if at < len(newest.foretold) else None
+    return None if gain is None else Measured(gain, widths[at] ** 2 + sigma**2)
 
 
 def _raced(experiment: Experiment) -> bool:
