@@ -5,9 +5,11 @@
   2. search   the reference at several sizes, batches and learning rates, one seed each: its best is its score
   3. meeting  its two best settings, ours, and ours in half of the time, in turn, on every seed
 
+With --litgpt, the same for a trainer of general use: litgpt's pretraining, a small Pythia with AdamW.
+
 The reference is a checkout at PATH. None of its files is copied or changed on disk: its train.py runs from there
 in a process of its own, with other constants put in while it is read, and stand-ins for what the machine lacks.
-Each of them is listed. Its vocabulary is its own (8,192), ours is the preparation's; bits per byte do not depend on it.
+Each of them is listed. Its vocabulary is its own (8,192), ours the preparation's: bits per byte do not mind.
 
 One clock: wall seconds from the first training step. Compiling and warming up come before it, for both; the first
 step of the reference, which compiles, is free. (Its own clock leaves out eleven steps.)
@@ -18,9 +20,12 @@ so far; there the reference runs with its own kernels, and "as it is" is one of 
 examples:
   .venv/bin/python benchmarks/reference.py --reference PATH --keep FOLDER --json FILE --plot FILE.png
   .venv/bin/python benchmarks/reference.py --reference PATH --short       two settings, 10 s: does it work at all?
+  .venv/bin/python benchmarks/reference.py --reference PATH --litgpt VENV/bin/python
 
-git clone https://github.com/karpathy/autoresearch PATH gives the checkout. 60 s, 3 seeds take about 45 minutes on
-two idle cores. Stopped at any time, the same command with the same --keep goes on.
+git clone https://github.com/karpathy/autoresearch PATH gives the checkout. At 60 s and 3 seeds this takes about
+45 minutes on two idle cores, with litgpt some 25 more; the first compilations take longest. Stopped at any time,
+the same command with the same --keep goes on. For VENV: uv venv VENV; uv pip install --python VENV/bin/python
+litgpt tiktoken pyarrow tqdm (and the CPU build of torch, where there is no GPU).
 
 exit code: 0 done, 1 a side has no score, 2 it could not begin or a trial was killed from outside, 130 stopped
 """
@@ -50,7 +55,7 @@ from benchmarks.duel.contest import Entrant, Setting  # noqa: E402
 from benchmarks.duel.report import OURS, Report  # noqa: E402
 from benchmarks.duel.trials import Failed, Job, Trials  # noqa: E402
 
-REFERENCE = "reference"
+REFERENCE, GENERAL = "reference", "litgpt"
 ITS_FILES = ("train.py", "prepare.py")
 SHORT_SECONDS = 10.0
 
@@ -77,6 +82,8 @@ class Plan:
     job: Job
     device: Device
     scored: str
+    litgpt: str = ""  # its Python; empty: not asked for
+    general: tuple[Setting, ...] = ()  # its settings
 
 
 def compare(plan: Plan, run: trials.Run, say: Callable[[str], None]) -> Report:
@@ -87,21 +94,31 @@ def compare(plan: Plan, run: trials.Run, say: Callable[[str], None]) -> Report:
     own = replace(plan.job, trainer="ours", code=trials.code_of(ROOT, trials.FILES))
     theirs = Entrant(REFERENCE, its, plan.settings, plan.refine)
     ours = Entrant(OURS, own, [Setting("train.py")])
-    half = replace(ours, job=replace(ours.job, seconds=plan.seconds / 2))
-    found = contest.search(theirs, made)
-    pairs = [(ours, ours.settings[0]), *((theirs, one) for one in found.best), (half, half.settings[0])]
-    rows = contest.meet(pairs, plan.seeds, made) if found.best else []
-    said = {REFERENCE: changes(rows)}
+    half = replace(ours, job=replace(ours.job, seconds=plan.seconds / 2), own_evaluation=False)
+    rivals = [theirs]
+    if plan.litgpt:
+        more = {**plan.job.more, "python": plan.litgpt}
+        general = replace(plan.job, trainer="general", code=trials.code_of(ROOT, ("prepare.py",)), more=more)
+        rivals.append(Entrant(GENERAL, general, plan.general))
+    searched = [contest.search(rival, made) for rival in rivals]
+    pairs = [(ours, ours.settings[0])]
+    for rival, found in zip(rivals, searched, strict=True):
+        pairs += [(rival, one) for one in found.best[: contest.BEST if rival is theirs else 1]]
+    pairs.append((half, half.settings[0]))
+    rows = contest.meet(pairs, plan.seeds, made) if searched[0].best else []
+    said = {rival.name: changes(rows, rival.name) for rival in rivals}
     minutes = (time.monotonic() - began) / 60
+    peak = plan.device.peak_flops
     return Report(
-        plan.seconds, plan.seeds, (found,), tuple(rows), said, load, plan.device.peak_flops, made.made, minutes,
+        plan.seconds, plan.seeds, tuple(searched), tuple(rows), said, load, peak, made.made, minutes,
         machine(plan), plan.scored,
     )  # fmt: skip
 
 
-def changes(rows: list[contest.Row]) -> list[str]:
-    """What was put in or changed for the reference at its best, once each."""
-    best = min((row for row in rows if row.entrant != OURS), key=lambda row: row.tried.bpb, default=None)
+def changes(rows: list[contest.Row], entrant: str) -> list[str]:
+    """What was put in or changed for a trainer at its best, once each."""
+    own = [row for row in rows if row.entrant == entrant]
+    best = min(own, key=lambda row: row.tried.bpb, default=None)
     return list(best.tried.results[0].said) if best else []
 
 
@@ -128,8 +145,9 @@ def plan(given: argparse.Namespace, folder: Path) -> Plan:
     seeds = given.seeds or (1 if given.short else 3)
     T = int(meta["sequence_length"])
     settings = contest.full_settings() if meta["profile"] == "full" else contest.small_settings(T)
+    general = contest.general_settings()
     if given.short:
-        settings = settings[-2:]
+        settings, general = settings[-2:], general[:2]
     words = text.gather(meta, prepare.cache_dir(), folder / "text" / meta["key"])
     sized = words.scored()
     size = sum(len(one.encode()) for one in sized)
@@ -137,9 +155,25 @@ def plan(given: argparse.Namespace, folder: Path) -> Plan:
     job = Job(
         trainer="", setting={}, seed=0, seconds=seconds, points=1, own_evaluation=False, code="",
         text=str(words.folder), scored_bytes=words.scored_bytes, sequence_length=T,
-        eval_tokens=meta["eval_tokens"], more={"reference": str(reference)},
+        eval_tokens=meta["eval_tokens"], more={"reference": str(reference), "preparation": meta["folder"]},
     )  # fmt: skip
-    return Plan(folder, reference, seconds, seeds, settings, not given.short, job, device, scored)
+    litgpt = python_with_litgpt(given.litgpt) if given.litgpt else ""
+    return Plan(
+        folder, reference, seconds, seeds, settings, not given.short, job, device, scored, litgpt, tuple(general)
+    )  # fmt: skip
+
+
+def python_with_litgpt(path: Path) -> str:
+    """Raises Failed."""
+    python = str(path.expanduser().absolute())  # a link into a venv must stay one
+    try:
+        wanted = "import litgpt, numpy, pyarrow, tiktoken, torch, tqdm"
+        done = subprocess.run([python, "-c", wanted], capture_output=True, text=True, cwd="/")
+    except OSError as error:
+        raise Failed(f"--litgpt {path}: {error.strerror}") from None
+    if done.returncode:
+        raise Failed(f"--litgpt {path}: {trials.last_line(done.stderr)}")
+    return python
 
 
 def machine(plan: Plan) -> str:
@@ -180,6 +214,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, metavar="S", help="of a trial (default: 60; on a GPU 300)")
     parser.add_argument("--seeds", type=int, metavar="N", help="(default: 3)")
     parser.add_argument("--short", action="store_true", help="two settings, one seed, 10 s; says nothing")
+    parser.add_argument("--litgpt", type=Path, metavar="PYTHON", help="of a venv with litgpt: compare with it too")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where text and trials lie, and stay")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw bits per byte over seconds there (.png)")

@@ -68,6 +68,20 @@ def full_settings() -> list[Setting]:
     ]
 
 
+def general_settings() -> list[Setting]:
+    """For a general trainer with AdamW: the sizes at which the others are best, and a few learning rates."""
+
+    def sized(depth: int, width: int, rows: int, rate: float) -> Setting:
+        name = f"depth {depth}, width {width}, {rows} rows a step, learning rate {rate:g}"
+        return Setting(name, {"depth": depth, "width": width, "rows": rows, "rate": rate})
+
+    return [
+        *(sized(2, 128, 8, rate) for rate in (2e-3, 4e-3, 8e-3)),
+        *(sized(2, 128, 4, rate) for rate in (2e-3, 4e-3)),
+        *(sized(4, 256, 8, rate) for rate in (1e-3, 2e-3)),
+    ]
+
+
 def rates(setting: Setting) -> list[Setting]:
     """The same size with its learning rates lower and higher: small batches may want others."""
     names = ("EMBEDDING_LR", "UNEMBEDDING_LR", "MATRIX_LR")
@@ -111,9 +125,11 @@ class Entrant:
     job: Job
     settings: Sequence[Setting]
     refine: bool = False  # whether the best size is tried at other learning rates
+    own_evaluation: bool = True  # whether its own evaluation is run and timed as well, when it meets the others
 
     def at(self, setting: Setting, seed: int, points: int) -> Job:
-        return replace(self.job, setting=setting.told, seed=seed, points=points, own_evaluation=points > 1)
+        own = self.own_evaluation and points > 1
+        return replace(self.job, setting=setting.told, seed=seed, points=points, own_evaluation=own)
 
 
 @dataclass(frozen=True)

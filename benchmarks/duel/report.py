@@ -52,7 +52,7 @@ def show(report: Report) -> list[str]:
         lines += [f"put in or changed at run time for {entrant}:", *(f"  {line}" for line in said), ""]
     lines += [
         "clock: wall seconds from the first training step, for all; what compiles or warms up comes before it",
-        f"scored: {report.text}; bits per byte by evaluate.py's arithmetic, lengths from each tokenizer's raw bytes",
+        f"scored: {report.text}; evaluate.py's arithmetic, byte lengths from each tokenizer's raw bytes",
         "curves: copies of the weights made while training, scored after it on the first quarter of that text",
         _idle(report),
         f"{report.made} trials made in {report.minutes:.0f} minutes, the others were there; {report.machine}",
@@ -101,7 +101,7 @@ def _verdicts(report: Report) -> list[str]:
         return ["ours has no score"]
     half = best_row(report.rows, OURS, report.seconds / 2)
     lines = []
-    for name in dict.fromkeys(row.entrant for row in report.rows if row.entrant != OURS):
+    for name in dict.fromkeys(searched.entrant for searched in report.searched):
         theirs = best_row(report.rows, name, report.seconds)
         if theirs is None:
             lines.append(f"{name} has no score")

@@ -55,9 +55,9 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
-        if self.changes.seed is not None and isinstance(node.func, ast.Attribute):
-            if node.func.attr == "manual_seed" and node.args:
-                node.args[0] = ast.copy_location(ast.Constant(self.changes.seed), node.args[0])
+        is_seed = isinstance(node.func, ast.Attribute) and node.func.attr == "manual_seed" and node.args
+        if is_seed and self.changes.seed is not None:
+            node.args[0] = ast.copy_location(ast.Constant(self.changes.seed), node.args[0])
         return node
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
@@ -93,10 +93,7 @@ def _assign(tree: ast.Module, path: Path, name: str, value: object) -> str:
     for node in tree.body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
             before = ast.unparse(node.value)
-            if isinstance(value, Factor):
-                text = f"({before}) * {value.by!r}"
-            else:
-                text = repr(value)
+            text = f"({before}) * {value.by!r}" if isinstance(value, Factor) else repr(value)
             node.value = ast.parse(text, mode="eval").body
             ast.fix_missing_locations(ast.copy_location(node.value, node))
             return f"{path.name}: {name} = {before} → {ast.unparse(node.value)}"

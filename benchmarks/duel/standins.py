@@ -1,4 +1,4 @@
-"""What the reference needs and a machine may lack, put in from outside: CUDA's calls, FlashAttention-3, a compiler."""
+"""What the reference needs and a machine may lack, put in from outside: CUDA, FlashAttention-3, a compiler."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ def windowed_attention(
 
 def install(device: str) -> list[str]:
     """Puts in what `device` lacks, in this process alone. Returns what that was, a line each."""
-    said = [_kernels(device)]
+    said: list[str] = []
+    _kernels(device, said)
     if device != "cuda":
-        said += [_cuda()]
+        said.append(_cuda())
     if device == "cpu" and not has_compiler():
         said.append(_eager())
-    return [line for line in said if line]
+    return said
 
 
-def _kernels(device: str) -> str:
+def _kernels(device: str, said: list[str]) -> None:
+    """On CUDA the real ones are asked first; that they cannot be had is seen, and said, while train.py runs."""
     if device == "cuda":
         import kernels
 
@@ -52,16 +54,16 @@ def _kernels(device: str) -> str:
             try:
                 return fetch(*given, **named)
             except Exception as error:  # whatever it is, the remedy is the same, and it is said
-                print(f"stand-in: FlashAttention-3 cannot be had ({error}): scaled_dot_product_attention", flush=True)
+                said.append(f"FlashAttention-3 cannot be had ({str(error)[:80]}): scaled_dot_product_attention")
                 return SimpleNamespace(flash_attn_interface=SimpleNamespace(flash_attn_func=windowed_attention))
 
         kernels.get_kernel = get_kernel
-        return ""
+        return
     fake: Any = ModuleType("kernels")
     interface = SimpleNamespace(flash_attn_func=windowed_attention)
     fake.get_kernel = lambda *given, **named: SimpleNamespace(flash_attn_interface=interface)
     sys.modules["kernels"] = fake
-    return "FlashAttention-3 (kernels.get_kernel): PyTorch's scaled_dot_product_attention with the same windows"
+    said.append("FlashAttention-3 (kernels.get_kernel): scaled_dot_product_attention with the same windows")
 
 
 def _cuda() -> str:

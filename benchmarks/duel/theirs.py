@@ -13,16 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch  # before our prepare.py, which would have waiting threads sleep: its trainer gets what it has as it is
+import torch  # before our prepare.py, which has waiting threads sleep: it gets OpenMP as it would have it
 
 # isort: split
-from torch.optim.optimizer import register_optimizer_step_post_hook
-
 import prepare as our_prepare
 from benchmarks.duel import rewrite, standins
 from benchmarks.duel.rewrite import Changes, Factor, UnknownFile
 from benchmarks.duel.text import Text
-from benchmarks.duel.watch import FREE_STEPS, Scorer, Tokens, Watch
+from benchmarks.duel.watch import FREE_STEPS, Scorer, StepWatch, Tokens, Watch
 
 NAME = "reference_train"  # of its train.py, as a module
 CACHE = "its-cache"  # folder beside the text that stands for ~/.cache/autoresearch
@@ -77,36 +75,19 @@ def trial(job: dict[str, Any]) -> dict[str, Any]:
     device = our_prepare.device_kind()
     ours = our_prepare.pick_device()
     our_prepare.settle_numerics(job["seed"])
-    said = ["memory allocator, denormals and TF32 set as for ours, in its favour"]
-    said += standins.install(device)
+    said = standins.install(device)
+    said.append("memory allocator, denormals and TF32 set as for ours, in its favour")
     theirs, changed = load_prepare(job, device)
-    said += changed + ["data: its download folder holds our text; its tokenizer is trained on it by its own code"]
-    watch = Watch(job["seconds"], job["points"])
+    said += [*changed, "data: its download folder holds our text; its tokenizer is trained on it by its own code"]
+    steps = StepWatch(Watch(job["seconds"], job["points"]), its_batch, ours.synchronize)
     found: dict[str, Any] = {}
-    trained: list[torch.Tensor] = []
-    ends: list[float] = []  # of steps
-    batch = 0
-
-    def after_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
-        nonlocal batch
-        if not ends:  # the first step compiles: it is free, and the clock starts after it
-            batch = sys.modules[NAME].TOTAL_BATCH_SIZE
-            trained.extend(p for group in optimizer.param_groups for p in group["params"])
-            ours.synchronize()
-            watch.start()
-        ends.append(time.perf_counter())
-        watch.look(batch * (len(ends) - 1), lambda: trained)
 
     def evaluated(model: Any, tokenizer: Any, batch_size: int) -> float:
-        ours.synchronize()
-        watch.stop()
-        plain = getattr(model, "_orig_mod", model)
-        trained_tokens = batch * (len(ends) - 1)
+        steps.stop()
+        plain = getattr(model, "_orig_mod", model)  # what torch.compile wraps
         scorer = Scorer.of(Text(Path(job["text"]), job["scored_bytes"]), tokens_of(tokenizer), theirs.MAX_SEQ_LEN)
-        found.update(scorer.report(plain, ours.torch_device, trained, watch, trained_tokens))
         found.update(
-            seconds=watch.spent, tokens=trained_tokens, steps=len(ends) - 1,
-            free_tokens=batch, free_seconds=ends[min(FREE_STEPS, len(ends)) - 1] - ends[0],
+            steps.report(scorer, plain, ours.torch_device),
             parameters=sum(p.numel() for p in plain.parameters()), flops_per_token=flops_per_token(plain),
         )  # fmt: skip
         if job["own_evaluation"]:
@@ -115,7 +96,7 @@ def trial(job: dict[str, Any]) -> dict[str, Any]:
             found["own_evaluation_seconds"] = time.perf_counter() - began
         return float(found["bpb"])
 
-    register_optimizer_step_post_hook(after_step)
+    steps.install()
     own_evaluation, theirs.evaluate_bpb = theirs.evaluate_bpb, evaluated
     said += [
         "prepare.evaluate_bpb: our evaluator (its own runs after it, for its time)",
@@ -135,7 +116,11 @@ def trial(job: dict[str, Any]) -> dict[str, Any]:
     _, changed = rewrite.load(NAME, path, changes)
     if "bpb" not in found:
         raise UnknownFile(f"{path} ended without calling evaluate_bpb: it is another version than this knows")
-    return {**found, "began_training": time.time() - (time.perf_counter() - watch.began), "said": said + changed}
+    return {**found, "began_training": steps.watch.started_at, "said": said + changed}
+
+
+def its_batch() -> int:
+    return int(sys.modules[NAME].TOTAL_BATCH_SIZE)
 
 
 def main() -> None:

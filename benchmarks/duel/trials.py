@@ -22,7 +22,8 @@ from harness.text import read_json, write_json
 from feeder import TreeClock
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASURE = ("watch.py", "text.py", "ours.py", "theirs.py", "standins.py", "rewrite.py")  # of this package
+# Of this package, what a score depends on.
+MEASURE = ("watch.py", "text.py", "ours.py", "theirs.py", "general.py", "standins.py", "rewrite.py")
 FILES = ("train.py", "prepare.py", "feeder.py", "evaluate.py", "corpus.py")  # that a trial of ours depends on
 PATIENCE = 1800.0  # seconds that a trial may take beside four times its budget: compiling on a busy machine
 
@@ -141,12 +142,12 @@ def code_of(folder: Path, names: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def run(job: Job, python: str = sys.executable) -> Result:
+def run(job: Job) -> Result:
     """A trial in a fresh process. What fails in it, diverges or takes too long is a result without a score."""
     with tempfile.TemporaryDirectory(prefix="duel-") as folder:
         out = Path(folder) / "out.json"
         began, busy = time.time(), machine_seconds()
-        ended = child(job.trainer, job, Path(folder), [], python, PATIENCE + 4 * job.seconds)
+        ended = child(job.trainer, job, Path(folder), patience=PATIENCE + 4 * job.seconds)
         wall = time.time() - began
         others = machine_seconds() - busy - ended.cpu_seconds
         foreign = max(0.0, others / (wall * (os.cpu_count() or 1)))
@@ -173,19 +174,21 @@ def child(
     job: Job,
     folder: Path,
     options: Sequence[str] = (),
-    python: str = sys.executable,
     patience: float = PATIENCE,
 ) -> Ended:
     """A trainer's module on a job, to its end, with all that it started. Raises Failed where it was killed."""
     path, log_path = folder / "job.json", folder / "log"
     told = {**asdict(job), **job.more, "folder": str(folder), "out": str(folder / "out.json")}
     path.write_text(json.dumps(told), encoding="utf-8")
-    compiled = {"TORCHINDUCTOR_CACHE_DIR": str(Path(job.text).parent / "compiled")}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.text).parent / "compiled")
+    if "preparation" in job.more:
+        environ["AUTORESEARCH_PREPARATION"] = job.more["preparation"]  # the same for all, whatever comes in force
+    command = [job.more.get("python", sys.executable), "-m", f"benchmarks.duel.{trainer}"]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [python, "-m", f"benchmarks.duel.{trainer}", *options, str(path)], cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **compiled}, stdin=subprocess.DEVNULL, stdout=log,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            [*command, *options, str(path)], cwd=folder,
+            env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         clock, deadline = TreeClock(process.pid), time.monotonic() + patience
         try:

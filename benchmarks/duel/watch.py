@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import evaluate
 from benchmarks.duel.text import CURVE_SHARE, Text, lay_out
@@ -55,10 +56,59 @@ class Watch:
     def stop(self) -> None:
         self.ended = time.perf_counter()
 
+    @property
+    def started_at(self) -> float:
+        """When it was started, by the clock that all processes share."""
+        return time.time() - (time.perf_counter() - self.began)
+
+
+@dataclass
+class StepWatch:
+    """A watch on whatever torch.optim.Optimizer steps in this process. The first step compiles, so it is free: the
+    clock starts after it. `batch`: tokens a step."""
+
+    watch: Watch
+    batch: Callable[[], int]
+    synchronize: Callable[[], None]
+    trained: list[torch.Tensor] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)  # of steps
+
+    def install(self) -> None:
+        register_optimizer_step_post_hook(self._after_step)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if not self.ends:
+            self.trained.extend(p for group in optimizer.param_groups for p in group["params"])
+            self.synchronize()
+            self.watch.start()
+        self.ends.append(time.perf_counter())
+        self.watch.look(self.tokens, lambda: self.trained)
+
+    @property
+    def steps(self) -> int:
+        return max(0, len(self.ends) - 1)
+
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.batch()
+
+    def stop(self) -> None:
+        self.synchronize()
+        self.watch.stop()
+
+    def report(self, scorer: Scorer, model: Logits, device: torch.device) -> dict[str, Any]:
+        """The score, and what it took. `free_seconds`: of the steps after the first that the reference's own clock
+        leaves out."""
+        return {
+            **scorer.report(model, device, self.trained, self.watch, self.tokens),
+            "seconds": self.watch.spent, "tokens": self.tokens, "steps": self.steps, "free_tokens": self.batch(),
+            "free_seconds": self.ends[min(FREE_STEPS, len(self.ends)) - 1] - self.ends[0],
+        }  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Tokens:
-    """A tokenizer, as far as a score needs it. `sizes`: raw bytes of each token, int64 [vocab], 0 for special ones."""
+    """A tokenizer, as far as a score needs it. `sizes`: raw bytes of each token, int64 [vocab], 0 for special."""
 
     encode: Callable[[str], Sequence[int]]
     bos: int
@@ -102,7 +152,9 @@ class Scorer:
         evaluate.require_finite(losses)
         return evaluate.add_up(losses, rows[:, 1:], self.sizes)
 
-    def report(self, model: Logits, device: torch.device, trained: Tensors, watch: Watch, tokens: int) -> dict[str, Any]:
+    def report(
+        self, model: Logits, device: torch.device, trained: Tensors, watch: Watch, tokens: int
+    ) -> dict[str, Any]:
         """The score of the model as it is and, where copies of `trained` were kept, its way there."""
         score = self.score(model, device, self.whole)
         curve = []

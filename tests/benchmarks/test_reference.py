@@ -196,8 +196,8 @@ def words(tmp_path: Path) -> Text:
 def job(checkout: Path, words: Text) -> Job:
     return Job(
         trainer="theirs", setting={}, seed=1, seconds=SECONDS, points=1, own_evaluation=False,
-        code=trials.code_of(checkout, reference.ITS_FILES), text=str(words.folder), scored_bytes=words.scored_bytes,
-        sequence_length=T, eval_tokens=1024, more={"reference": str(checkout)},
+        code=trials.code_of(checkout, reference.ITS_FILES), text=str(words.folder),
+        scored_bytes=words.scored_bytes, sequence_length=T, eval_tokens=1024, more={"reference": str(checkout)},
     )  # fmt: skip
 
 
@@ -427,7 +427,7 @@ def rows_of(job: Job, tmp_path: Path, scores: dict[str, float]) -> list[Row]:
 
 def report_of(rows: list[Row], **given: Any) -> Report:
     facts: dict[str, Any] = {
-        "seconds": 60.0, "seeds": 2, "searched": (), "rows": tuple(rows), "said": {"reference": ["a stand-in"]},
+        "seconds": 60.0, "seeds": 2, "searched": (contest.Searched("reference", ()),), "rows": tuple(rows), "said": {"reference": ["a stand-in"]},
         "load": 0.1, "peak_flops": None, "made": 8, "minutes": 1.0, "machine": "a machine", "text": "some text",
     }  # fmt: skip
     return Report(**facts | given)
@@ -527,6 +527,38 @@ def test_compare_searches_then_meets(job: Job, tmp_path: Path, checkout: Path) -
     assert len(nothing.rows) == 4  # of the same folder: what was made is not made again
     plan = replace(plan, folder=tmp_path / "anew")
     assert reference.compare(plan, made_up(dict.fromkeys("abc", math.nan), []), lambda words: None).rows == ()
+
+
+def test_a_general_trainer_is_searched_too_and_has_one_row(job: Job, tmp_path: Path, checkout: Path) -> None:
+    seen: list[Job] = []
+    device = reference.Device("cpu", "a CPU", None)
+    plan = reference.Plan(
+        tmp_path, checkout, 60.0, 1, [setting("a")], False, replace(job, seconds=60.0), device, "text",
+        "/a/python", (setting("x"), setting("y")),
+    )  # fmt: skip
+    run = made_up({"a": 2.0, "x": 2.2, "y": 2.1, "ours": 1.5}, seen)
+    found = reference.compare(plan, run, lambda words: None)
+    general = [row for row in found.rows if row.entrant == "litgpt"]
+    assert [row.tried.setting.name for row in general] == ["y"]
+    assert {one.more["python"] for one in seen if one.trainer == "general"} == {"/a/python"}
+    assert all("python" not in one.more for one in seen if one.trainer != "general")
+    assert "ours is 0.6000" in "\n".join(report.show(found))
+
+
+@pytest.mark.parametrize(("python", "why"), [("no/such/python", "No such file"), (sys.executable, "litgpt")])
+def test_a_python_without_litgpt_is_refused(python: str, why: str) -> None:
+    with pytest.raises(trials.Failed, match=why):
+        reference.python_with_litgpt(Path(python))
+
+
+def test_the_general_trainers_schedule_is_a_cosine_over_the_budget() -> None:
+    from benchmarks.duel import general
+
+    rates = [general.schedule(0.01, share / 100) for share in range(101)]
+    assert rates[0] > 0
+    assert max(rates) == rates[5] == 0.01
+    assert rates[100] == pytest.approx(0.001)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
 
 
 def test_figures_can_be_written_as_json() -> None:
