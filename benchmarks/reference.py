@@ -45,7 +45,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -54,6 +53,7 @@ from benchmarks.duel import contest, report, text, trials  # noqa: E402
 from benchmarks.duel.contest import Entrant, Setting  # noqa: E402
 from benchmarks.duel.report import OURS, Report  # noqa: E402
 from benchmarks.duel.trials import Failed, Job, Trials  # noqa: E402
+from benchmarks.figures import jsonable  # noqa: E402
 
 REFERENCE, GENERAL = "reference", "litgpt"
 ITS_FILES = ("train.py", "prepare.py")
@@ -195,15 +195,6 @@ def revision(path: Path) -> str:
 
 def say(words: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {words}", flush=True)
-
-
-def jsonable(value: Any) -> Any:
-    """What JSON has no word for (a number that is none) as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: jsonable(one) for key, one in value.items()}
-    return [jsonable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def main() -> int:

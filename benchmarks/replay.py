@@ -46,6 +46,7 @@ from researcher.catalogue import CatalogueError  # noqa: E402
 from benchmarks.bench import campaign, edits, final, foretelling, trainings, truth  # noqa: E402
 from benchmarks.bench.campaign import Campaign, Costs  # noqa: E402
 from benchmarks.bench.policies import POLICIES  # noqa: E402
+from benchmarks.figures import jsonable  # noqa: E402
 
 PLAIN = "keep-if-lower"  # what the others are held against
 
@@ -286,15 +287,6 @@ def settings(given: argparse.Namespace) -> Setting:
 
 def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-
-
-def jsonable(value: object) -> object:
-    """What JSON has no word for (a number that is none) as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: jsonable(one) for key, one in value.items()}
-    return [jsonable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def main() -> int:

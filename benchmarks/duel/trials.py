@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.text import read_json, write_json
 
+from benchmarks.figures import jsonable
 from feeder import TreeClock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,16 +110,11 @@ class Trials:
             return there
         result = self.run(job)
         self.made += 1
-        said = asdict(result)
-        write_json(path, {"job": asdict(job), "result": {name: none(value) for name, value in said.items()}})
+        write_json(path, jsonable({"job": asdict(job), "result": asdict(result)}))
         score = f"{result.bpb:.4f} bpb" if math.isfinite(result.bpb) else f"no score: {result.word}"
         spent = f"{result.tokens / 1e3:.0f}k tokens, {result.wall:.0f} s in all"
         self.say(f"{label}, seed {job.seed}: {score}, {spent}")
         return result
-
-
-def none(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load(path: Path) -> Result | None:

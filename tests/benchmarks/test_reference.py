@@ -21,6 +21,7 @@ from benchmarks.duel.report import OURS, Report
 from benchmarks.duel.rewrite import Changes, Factor, UnknownFile
 from benchmarks.duel.text import Text, lay_out
 from benchmarks.duel.trials import Job, Result, Trials
+from benchmarks.figures import jsonable
 from corpus import DataError
 
 PREPARE = '''
@@ -427,7 +428,8 @@ def rows_of(job: Job, tmp_path: Path, scores: dict[str, float]) -> list[Row]:
 
 def report_of(rows: list[Row], **given: Any) -> Report:
     facts: dict[str, Any] = {
-        "seconds": 60.0, "seeds": 2, "searched": (contest.Searched("reference", ()),), "rows": tuple(rows), "said": {"reference": ["a stand-in"]},
+        "seconds": 60.0, "seeds": 2, "searched": (contest.Searched("reference", ()),), "rows": tuple(rows),
+        "said": {"reference": ["a stand-in"]},
         "load": 0.1, "peak_flops": None, "made": 8, "minutes": 1.0, "machine": "a machine", "text": "some text",
     }  # fmt: skip
     return Report(**facts | given)
@@ -562,5 +564,5 @@ def test_the_general_trainers_schedule_is_a_cosine_over_the_budget() -> None:
 
 
 def test_figures_can_be_written_as_json() -> None:
-    said = reference.jsonable({"a": (math.nan, 1.0), "b": np.inf})
+    said = jsonable({"a": (math.nan, 1.0), "b": np.inf})
     assert json.loads(json.dumps(said)) == {"a": [None, 1.0], "b": None}

@@ -27,6 +27,7 @@ from benchmarks.bench.campaign import Costs, Curve, Decision, Step, Trial
 from benchmarks.bench.edits import Idea
 from benchmarks.bench.policies import POLICIES, KeepIfLower, Ours
 from benchmarks.bench.trainings import Interrupted, Job, Result, Store, Trainings, seed_of
+from benchmarks.figures import jsonable
 
 ROOT = Path(__file__).resolve().parents[2]
 BUDGET = "1000tok"
@@ -621,7 +622,7 @@ def test_the_whole_benchmark(place: replay.Place, capsys: pytest.CaptureFixture[
         "2 CPUs"[1:],
     ):
         assert word in text
-    json.dumps(replay.jsonable(asdict(report)), allow_nan=False)
+    json.dumps(jsonable(asdict(report)), allow_nan=False)
     again = replay.replay(place, setting, 2, quiet)
     assert again.trainings_made == 0 and again.outcomes == report.outcomes
     assert "8 seeds" in "\n".join(replay.analyse(place, setting))
