@@ -53,6 +53,8 @@ def show(report: Report) -> list[str]:
     lines += [
         "clock: wall seconds from the first training step, for all; what compiles or warms up comes before it",
         f"scored: {report.text}; evaluate.py's arithmetic, byte lengths from each tokenizer's raw bytes",
+        "heads: of the beginning of every validation document alone, as much as fits into a context; the "
+        "reference trains on little else, since it drops the rest of what it cuts",
         "curves: copies of the weights made while training, scored after it on the first quarter of that text",
         _idle(report),
         f"{report.made} trials made in {report.minutes:.0f} minutes, the others were there; {report.machine}",
@@ -70,8 +72,8 @@ def _line(tried: Tried) -> str:
 def _table(report: Report) -> list[str]:
     speed = "MFU %" if report.peak_flops else "GFLOP/s"
     head = (
-        f"{'entrant':12}{'budget':>8}{'bpb':>9}{'± s.e.':>8}{'tokens/s':>10}{speed:>9}{'steps':>8}{'M par.':>8}"
-        f"{'start-up':>10}{'own eval':>10}{'own bpb':>9}  setting"
+        f"{'entrant':12}{'budget':>8}{'bpb':>9}{'± s.e.':>8}{'heads':>8}{'tokens/s':>10}{speed:>9}{'steps':>8}"
+        f"{'M par.':>8}{'start-up':>10}{'own eval':>10}{'own bpb':>9}  setting"
     )
     rows = sorted(report.rows, key=lambda row: (row.tried.bpb, row.entrant))
     return [head, *(_row(row, report) for row in rows)]
@@ -86,6 +88,7 @@ def _row(row: Row, report: Report) -> str:
     speed = 100 * flops / report.peak_flops if report.peak_flops else flops / 1e9
     return (
         f"{row.entrant:12}{row.seconds:7g}s{tried.bpb:9.4f}{number(tried.error, '.4f'):>8}"
+        f"{number(tried.mean('heads_bpb'), '.4f'):>8}"
         f"{tried.mean('tokens_per_second'):10.0f}{speed:9.1f}{tried.mean('steps'):8.0f}"
         f"{tried.mean('parameters') / 1e6:8.2f}{tried.mean('startup'):9.1f}s"
         f"{number(tried.mean('own_evaluation_seconds'), '.1f'):>9}s{number(tried.mean('own_bpb'), '.4f'):>9}"
@@ -100,13 +103,17 @@ def _verdicts(report: Report) -> list[str]:
     if ours is None:
         return ["ours has no score"]
     half = best_row(report.rows, OURS, report.seconds / 2)
-    lines = []
+    lines: list[str] = []
     for name in dict.fromkeys(searched.entrant for searched in report.searched):
         theirs = best_row(report.rows, name, report.seconds)
         if theirs is None:
             lines.append(f"{name} has no score")
             continue
         lines.append(verdict(ours, theirs, report.seconds))
+        heads = theirs.tried.mean("heads_bpb") - ours.tried.mean("heads_bpb")
+        if math.isfinite(heads):
+            side = "below" if heads >= 0 else "ABOVE"
+            lines.append(f"  on the beginnings of documents alone {abs(heads):.4f} {side}")
         if half is not None:
             ahead = theirs.tried.bpb - half.tried.bpb
             lines.append(

@@ -14,6 +14,7 @@ from corpus import CLIMBMIX_SHARDS, DataError, open_corpus, read_unit
 GROUP = 1024  # documents of a row group, as in the shards that the reference downloads
 BYTES_A_TOKEN = 4  # about what a token of any of the tokenizers here holds
 SCORED_MOST = 1 << 24  # bytes of text that a score is of at most
+HEAD_CHARACTERS = 3  # a token of context: the beginnings of documents that fit into a row of any tokenizer
 CURVE_SHARE = 0.25  # of the scored text, for a point of the curve
 
 
@@ -41,6 +42,19 @@ class Text:
             if chosen and left < 0:
                 break
             chosen.append(document)
+        return chosen
+
+    def heads(self, T: int) -> list[str]:
+        """The beginning of every validation document, as much as fits into a context of T tokens, up to the bytes
+        that are scored. A trainer that throws away the ends of what it cuts has learned from these alone."""
+        chosen: list[str] = []
+        left = self.scored_bytes
+        for document in documents(self.val):
+            head = document[: HEAD_CHARACTERS * T]
+            left -= len(head.encode())
+            if chosen and left < 0:
+                break
+            chosen.append(head)
         return chosen
 
 

@@ -60,11 +60,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it. `curve`: seconds, tokens, bpb of a part of the scored text; `free_seconds`: training in
-    the steps that the reference's own clock leaves out, after the first; `startup`: from the process's start to
-    its clock's; `foreign`: share of the machine that others used meanwhile; `bpb`: nan where there is none."""
+    """What came of it. `bpb`: nan where there is none; `heads_bpb`: of the beginnings of documents alone; `curve`:
+    seconds, tokens, bpb of a part of the scored text; `free_seconds`: training in the steps that the reference's
+    own clock leaves out, after the first; `startup`: from the process's start to its clock's; `foreign`: share of
+    the machine that others used meanwhile."""
 
     bpb: float
+    heads_bpb: float = math.nan
     curve: tuple[tuple[float, int, float], ...] = ()
     seconds: float = 0.0
     tokens: int = 0

@@ -135,6 +135,7 @@ class Scorer:
 
     whole: np.ndarray  # rows [N, T + 1]
     part: np.ndarray  # rows for a point of the curve
+    heads: np.ndarray  # rows of beginnings of documents, one each where it fits
     sizes: np.ndarray
 
     @classmethod
@@ -142,7 +143,8 @@ class Scorer:
         def rows(share: float) -> np.ndarray:
             return lay_out((tokens.encode(document) for document in text.scored(share)), tokens.bos, T)
 
-        return cls(rows(1.0), rows(CURVE_SHARE), tokens.sizes)
+        heads = [lay_out([tokens.encode(head)], tokens.bos, T) for head in text.heads(T)]
+        return cls(rows(1.0), rows(CURVE_SHARE), np.concatenate(heads), tokens.sizes)
 
     def score(self, model: Logits, device: torch.device, rows: np.ndarray) -> evaluate.Score:
         """Raises evaluate.Refused where logits are no logits, or not finite."""
@@ -157,6 +159,7 @@ class Scorer:
     ) -> dict[str, Any]:
         """The score of the model as it is and, where copies of `trained` were kept, its way there."""
         score = self.score(model, device, self.whole)
+        heads = self.score(model, device, self.heads)
         curve = []
         if watch.snapshots:
             ends = [tensor.detach().clone() for tensor in trained]
@@ -164,4 +167,7 @@ class Scorer:
                 for tensor, then in zip(trained, one.tensors, strict=True):
                     tensor.detach().copy_(then)
                 curve.append((one.seconds, one.tokens, self.score(model, device, self.part).bpb))
-        return {"bpb": score.bpb, "scored_bytes": score.bytes, "scored_tokens": score.tokens, "curve": curve}
+        return {
+            "bpb": score.bpb, "heads_bpb": heads.bpb, "scored_bytes": score.bytes, "scored_tokens": score.tokens,
+            "curve": curve,
+        }  # fmt: skip

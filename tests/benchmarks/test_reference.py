@@ -288,6 +288,8 @@ def test_the_scored_text_is_whole_documents_whoever_reads_it(words: Text) -> Non
     assert size <= words.scored_bytes < size + len(everything[len(scored)].encode())
     assert words.scored(0.25) == scored[: len(words.scored(0.25))]
     assert Text(words.folder, 1).scored() == everything[:1]
+    assert words.heads(8) == [one[:24] for one in everything]
+    assert len(Text(words.folder, 100).heads(8)) == 4
 
 
 def test_text_is_gathered_by_split_and_held_against_the_preparation(tmp_path: Path) -> None:
@@ -338,6 +340,7 @@ def test_a_trial_scores_the_reference_by_our_evaluator(job: Job, tmp_path: Path,
     assert result.curve[-1][1] == result.tokens
     assert result.curve[-1][2] < result.curve[0][2]
     assert math.isfinite(result.own_bpb)
+    assert 0 < result.heads_bpb < 8.1
     assert result.parameters == 2 * 257 * 32
     keys = sum(min(t + 1, T // 2 + 1) for t in range(T)) / T
     assert result.flops_per_token == pytest.approx(6 * 257 * 32 + 12 * 32 * keys)
@@ -375,7 +378,8 @@ def made_up(scores: dict[str, float], seen: list[Job]) -> trials.Run:
             return Result(math.nan, word="diverged")
         n = job.points if job.points > 1 else 0
         curve = tuple((job.seconds * (i + 1) / n, i, 3 + (score - 3) * (i + 1) / n) for i in range(n))
-        return Result(score, curve, seconds=job.seconds, tokens=1000, steps=10, free_tokens=5, foreign=0.02)
+        facts: dict[str, Any] = {"seconds": job.seconds, "tokens": 1000, "steps": 10, "foreign": 0.02}
+        return Result(score, score - 0.1, curve, free_tokens=5, **facts)
 
     return run
 
@@ -439,6 +443,7 @@ def test_the_verdict_is_against_its_best(job: Job, tmp_path: Path) -> None:
     rows = rows_of(job, tmp_path, {"ours": 1.7, "a": 1.95, "b": 1.9})
     shown = "\n".join(report.show(report_of(rows)))
     assert "ours is 0.2000 (± 0.0007) bpb below the best of reference after 60 s" in shown
+    assert "on the beginnings of documents alone 0.2000 below" in shown
     # Ours at 30 s: 2 / 30 - 2 / 60 worse than at 60 s.
     assert f"{0.2 - 2 / 60:.4f} bpb below the best of reference after all of it" in shown
     assert "  a stand-in" in shown
@@ -468,7 +473,7 @@ def test_a_reference_without_a_score_is_no_victory(job: Job, tmp_path: Path) -> 
 
 def test_when_a_curve_reaches_a_score() -> None:
     curve = ((10.0, 1, 2.5), (20.0, 2, 2.2), (30.0, 3, 2.0))
-    tried = Tried(Setting("one"), (Result(1.9, curve), Result(1.9, curve)))
+    tried = Tried(Setting("one"), (Result(1.9, curve=curve), Result(1.9, curve=curve)))
     # Its end, 2.0 of a part of the text, is 1.9 of the whole: 2.2 stands for 2.1.
     assert contest.reached(tried, 2.15, tried.bpb) == 20.0
     assert contest.reached(tried, 1.8, tried.bpb) == math.inf
