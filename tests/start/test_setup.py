@@ -87,15 +87,30 @@ def test_which_torch(gpu: bool, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
     assert setup.environment()
     lines = [" ".join(call) for call in calls]
     if gpu:
-        assert lines == ["uv sync --frozen"]
+        assert lines[:-1] == ["uv sync --frozen"]
     else:
         assert any("torch==2.13.0+cpu --torch-backend cpu" in line for line in lines)
         assert all("--no-group torch" in line for line in lines if "sync" in line)
+    assert lines[-1].startswith(f"{setup.PYTHON} -c import torch")  # which leaves bytecode for the boxed runs
     (elsewhere / ".venv" / "bin").mkdir()
     setup.PYTHON.touch()
     assert not setup.environment()  # and the second time there is nothing to do
     monkeypatch.setattr(setup, "has_gpu", lambda: not gpu)
     assert setup.environment()  # unless the machine has changed
+
+
+def test_bytecode_is_written_whatever_the_shell_says(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's box mounts the environment read-only: what is not compiled by then is compiled in every run."""
+    (elsewhere / "ours.py").write_text("a = 1\n")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.setattr(setup, "BYTECODE", "import ours")
+    monkeypatch.setattr(setup, "has_gpu", lambda: True)
+    monkeypatch.setattr(setup, "find_uv", lambda: "true")
+    setup.PYTHON.parent.mkdir(parents=True)
+    setup.PYTHON.symlink_to(sys.executable)
+    assert setup.environment()
+    assert list((elsewhere / "__pycache__").glob("ours.*.pyc"))
 
 
 def test_a_wheel_at_hand_is_taken(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
