@@ -14,8 +14,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -312,9 +313,11 @@ def train_tokenizer(corpus: Corpus, vocab_size: int, path: Path) -> Tokenizer:
         for unit in corpus.units:
             if unit.split in ("train", None):
                 for split, text in read_unit(unit):
-                    if split == "train" and characters < TOKENIZER_CHARACTERS:
+                    if split == "train":
                         characters += min(len(text), TOKENIZER_DOCUMENT_CHARACTERS)
                         yield text[:TOKENIZER_DOCUMENT_CHARACTERS]
+                    if characters >= TOKENIZER_CHARACTERS:
+                        return
 
     started = time.monotonic()
     trainer = rustbpe.Tokenizer()
@@ -350,37 +353,81 @@ def _tokenize_unit(unit: Unit) -> dict[str, tuple[np.ndarray, list[int], int]]:
     return {split: (np.concatenate(a), [len(x) for x in a], size) for split, (a, size) in pieces.items()}
 
 
-def tokenize(corpus: Corpus, folder: Path) -> dict[str, dict[str, Any]]:
-    """Writes `<split>.tokens` and `<split>.offsets`; returns documents, tokens, bytes and hash of each split.
+class SplitFiles:
+    """`<split>.tokens` and `<split>.offsets` on their way: under temporary names until all are whole.
 
-    Files are written under a temporary name and renamed when all are whole."""
+    They are written as the tokens come, so memory does not grow with the text."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder = folder
+        self.names = (f"{split}.tokens", f"{split}.offsets")
+        self.files = [(folder / f".{name}").open("wb") for name in self.names]
+        self.documents = self.tokens = self.bytes = 0
+        self.digest = hashlib.sha256()
+        self.files[1].write(np.zeros(1, np.int64).tobytes())  # the first document begins at 0
+
+    def add(self, ids: np.ndarray, lengths: list[int], size: int) -> None:
+        """Documents of `lengths` tokens, one after the other in `ids`, uint16, and the bytes of their text."""
+        data = ids.tobytes()
+        self.files[0].write(data)
+        self.digest.update(data)
+        self.files[1].write((self.tokens + np.cumsum(lengths, dtype=np.int64)).tobytes())
+        self.documents += len(lengths)
+        self.tokens += len(ids)
+        self.bytes += size
+
+    def finish(self) -> dict[str, Any]:
+        """Puts the files in their places; returns documents, tokens, bytes and hash."""
+        for file in self.files:
+            file.flush()
+            os.fsync(file.fileno())
+        for name in reversed(self.names):
+            (self.folder / f".{name}").replace(self.folder / name)
+        counts = {"documents": self.documents, "tokens": self.tokens, "bytes": self.bytes}
+        return {**counts, "sha256": self.digest.hexdigest()}
+
+    def close(self) -> None:
+        for file, name in zip(self.files, self.names, strict=True):
+            file.close()
+            (self.folder / f".{name}").unlink(missing_ok=True)  # half done, it would only fill the disk
+
+
+def tokenize(corpus: Corpus, folder: Path) -> dict[str, dict[str, Any]]:
+    """Writes `<split>.tokens` and `<split>.offsets`; returns documents, tokens, bytes and hash of each split."""
     from tqdm import tqdm
 
-    totals = {split: {"documents": 0, "tokens": 0, "bytes": 0} for split in SPLITS}
-    lengths: dict[str, list[int]] = {split: [] for split in SPLITS}
-    digests = {split: hashlib.sha256() for split in SPLITS}
     workers = max(1, min(os.cpu_count() or 1, len(corpus.units), 64))
     with contextlib.ExitStack() as stack:
-        for split in SPLITS:  # what a failure leaves half done would only fill the disk
-            stack.callback((folder / f".{split}.tokens").unlink, missing_ok=True)
-        files = {split: stack.enter_context((folder / f".{split}.tokens").open("wb")) for split in SPLITS}
+        splits = {split: SplitFiles(folder, split) for split in SPLITS}
+        for files in splits.values():
+            stack.callback(files.close)
         pool = stack.enter_context(
             ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(str(folder / "tokenizer.json"),))
         )
         stack.callback(pool.shutdown, cancel_futures=True)  # a failure does not wait for the rest
-        results = pool.map(_tokenize_unit, corpus.units)
+        results = in_order(pool, _tokenize_unit, corpus.units, ahead=2 * workers)
         for result in tqdm(results, total=len(corpus.units), desc="tokenize", unit="part"):
-            for split, (ids, counts, size) in result.items():
-                files[split].write(ids.tobytes())
-                digests[split].update(ids.tobytes())
-                lengths[split] += counts
-                totals[split]["documents"] += len(counts)
-                totals[split]["tokens"] += len(ids)
-                totals[split]["bytes"] += size
-        for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
-        for split in SPLITS:
-            write_whole(folder / f"{split}.offsets", np.cumsum([0, *lengths[split]], dtype=np.int64).tobytes())
-            (folder / f".{split}.tokens").replace(folder / f"{split}.tokens")
-    return {split: {**totals[split], "sha256": digests[split].hexdigest()} for split in SPLITS}
+            for split, part in result.items():
+                splits[split].add(*part)
+        return {split: files.finish() for split, files in splits.items()}
+
+
+def in_order(pool: Executor, function: Callable[[Any], Any], items: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """As pool.map, but with `ahead` items at most under way: what is done early waits in memory."""
+    waiting: deque[Future[Any]] = deque()
+    for item in items:
+        if len(waiting) == ahead:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(function, item))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def check_splits(splits: dict[str, dict[str, Any]], sequence_length: int, source: str) -> None:
+    """Raises DataError where a split is too small for a row."""
+    for split in SPLITS:
+        if splits[split]["tokens"] <= sequence_length:
+            raise DataError(
+                f"{source} gives {splits[split]['documents']} documents and {splits[split]['tokens']} tokens for "
+                f"the {split} split, which needs more than {sequence_length}: add more documents"
+            )

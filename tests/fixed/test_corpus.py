@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +183,45 @@ def test_damaged_token_files_are_named(tiny, tmp_path, damage):
     (tmp_path / "train.tokens").write_bytes(damage)
     with pytest.raises(DataError, match="run prepare"):
         TokenStore.load(tmp_path, "train")
+
+
+@given(items=st.lists(st.integers(), max_size=30), ahead=st.integers(1, 5))
+def test_results_come_in_order_and_few_wait_in_memory(items, ahead):
+    held: list[int] = []  # by the pool: submitted and not taken yet
+    most = [0]
+
+    class Pool(Executor):
+        def submit(self, function, /, *items, **_):
+            (item,) = items
+            held.append(item)
+            most[0] = max(most[0], len(held))
+            future: Future[int] = Future()
+            future.set_result(function(item))
+            return future
+
+    taken = []
+    for result in corpus.in_order(Pool(), lambda item: 2 * item, items, ahead):
+        held.pop(0)
+        taken.append(result)
+    assert taken == [2 * item for item in items]
+    assert most[0] <= ahead
+
+
+def test_the_tokenizer_reads_no_further_than_it_learns_from(tmp_path, documents, monkeypatch):
+    """A large text is not read to its end for nothing."""
+    text = tmp_path / "text"
+    text.mkdir()
+    for number in range(6):
+        lines = [json.dumps({"text": f"{number} {document[:500]}"}) for document in documents[:40]]
+        (text / f"{number}.jsonl").write_text("\n".join(lines) + "\n")
+    read: list[corpus.Unit] = []
+    original = corpus.read_unit
+
+    def noted(unit: corpus.Unit) -> Iterator[tuple[str, str]]:
+        read.append(unit)
+        return original(unit)
+
+    monkeypatch.setattr(corpus, "read_unit", noted)
+    monkeypatch.setattr(corpus, "TOKENIZER_CHARACTERS", 25_000)
+    corpus.train_tokenizer(corpus.open_corpus(str(text), 1, tmp_path), 300, tmp_path / "tokenizer.json")
+    assert 1 <= len(read) <= 3
