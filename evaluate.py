@@ -500,7 +500,7 @@ def said_by_training(run_dir: Path) -> dict[str, float]:
 
 def summary(run_dir: Path, fed: dict[str, Any], score: Score, parameters: int, sandbox: str) -> dict[str, str]:
     """What a run comes to. Time, tokens and steps are the feeder's counts, the score is the scorer's; memory,
-    FLOPs a token and depth are what train.py said."""
+    FLOPs a token, depth and the time that it waited for rows are what the trainer said."""
     said = said_by_training(run_dir)
     peak = pick_device().peak_flops
     flops = said.get("flops_per_token", 0.0) * fed["tokens"]
@@ -519,6 +519,7 @@ def summary(run_dir: Path, fed: dict[str, Any], score: Score, parameters: int, s
         "budget": fed["budget"],
         "epochs": f"{fed['epochs']:.2f}",
         "cropped_percent": f"{100 * fed['cropped_share']:.1f}",
+        "waited_percent": f"{100 * said.get('waited_seconds', 0.0) / max(1e-9, fed['seconds']):.1f}",
         "sandbox": sandbox,
     }
 

@@ -28,11 +28,14 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from corpus import DataError, write_whole
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Packer:
     def __init__(self, store: TokenStore, bos_id: int, seed: int) -> None:
         self.tokens, self.offsets, self.bos_id, self.seed = store.tokens, store.offsets, bos_id, seed
         self.documents = len(self.offsets) - 1
+        self.lookahead = min(self.LOOKAHEAD, self.documents)
         self.rng = random.Random(seed)
         self.pool: list[tuple[int, int, bool]] = []  # length with BOS, first token, cut off its beginning; sorted
         self.drawn = 0  # documents, over all epochs
@@ -124,7 +128,7 @@ class Packer:
         """Fills `row`, uint16 [n]; row[0] is BOS."""
         position = 0
         while position < len(row):
-            while len(self.pool) < min(self.LOOKAHEAD, self.documents):
+            while len(self.pool) < self.lookahead:
                 self._draw()
             room = len(row) - position
             if position == 0:
@@ -149,6 +153,16 @@ class Packer:
         self.pool, self.drawn = list(pool), drawn
         self.rng.setstate(rng)
         self.order = self._epoch_order(max(0, drawn - 1) // self.documents)
+
+
+REPEATS = 4  # epochs up to which text is nearly as good as new; beyond, its worth falls fast (arXiv 2305.16264)
+
+
+def epochs_ahead(tokens: int, progress: float, text: int) -> float | None:
+    """How often a text of `text` tokens will be read in the whole budget, from the `tokens` read by `progress`.
+    None where that is fine, or too early to say."""
+    epochs = tokens / text / progress if progress >= 0.1 else 0.0
+    return epochs if epochs > REPEATS else None
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -439,6 +453,56 @@ class Ring:
         """Gives the documents of unserved rows back, so that the next ring begins where this one's trainer was."""
         if self.ready:
             self.packer.restore(self.ready[0][1])
+
+
+class TrainerRing:
+    """The trainer's side of a ring: takes rows to the device, and remembers until when each slot is read.
+
+    The one part of this file that runs in the trainer, and the one that needs torch."""
+
+    def __init__(self, channel: Channel, B: int, T: int, accum: int, device: torch.device) -> None:
+        import torch
+
+        channel.send({"op": "open", "B": B, "T": T, "accum": accum})
+        reply, descriptor = channel.receive()
+        if reply is None or descriptor is None:
+            raise SystemExit("train: the feeder is gone: its last words are above")
+        memory = mmap.mmap(descriptor, 0)
+        os.close(descriptor)
+        self.rows = torch.frombuffer(memory, dtype=torch.int16).view(reply["slots"], B, T + 1)
+        self.device = device
+        self.asynchronous = device.type == "cuda"
+        self.in_flight: deque[tuple[int, Any]] = deque()
+
+    def load(self, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The uint16 rows, widened to int64 on the device."""
+        import torch
+
+        rows = self.rows[slot]
+        if self.asynchronous:
+            # Through page-locked memory of PyTorch's, which knows by itself when the copy engine is done with it.
+            rows = rows.pin_memory()
+        rows = rows.to(self.device, non_blocking=self.asynchronous)
+        copied: Any = torch.cuda.Event() if self.asynchronous else None  # type: ignore[no-untyped-call]
+        if copied:
+            copied.record()
+        wide = rows.to(torch.int64).bitwise_and_(0xFFFF)  # int16 holds the bits of a uint16
+        self.in_flight.append((slot, copied))
+        return wide[:, :-1], wide[:, 1:]
+
+    def released(self, accum: int) -> list[int]:
+        """Slots whose copy has been made. Waits for the step before last: so the host is never more than two
+        steps ahead of the device."""
+        done = []
+        while self.in_flight:
+            slot, copied = self.in_flight[0]
+            if copied is not None and not copied.query():
+                if len(self.in_flight) <= accum:
+                    break
+                copied.synchronize()
+            self.in_flight.popleft()
+            done.append(slot)
+        return done
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -38,7 +38,6 @@ import fcntl
 import hashlib
 import json
 import math
-import mmap
 import random
 import shutil
 import signal
@@ -59,6 +58,7 @@ from corpus import (
     CLIMBMIX_SHARDS,
     SPLITS,
     DataError,
+    check_splits,
     file_sha256,
     first_line,
     open_corpus,
@@ -66,7 +66,7 @@ from corpus import (
     train_tokenizer,
     write_whole,
 )
-from feeder import Budget, Channel, Clock, Packer, ProtocolError, TokenStore, feed
+from feeder import Budget, Channel, Clock, Packer, ProtocolError, TokenStore, TrainerRing, epochs_ahead, feed
 
 if TYPE_CHECKING:  # torch takes seconds to import; the feeder and the tools do without it
     import torch
@@ -279,7 +279,7 @@ def prepare(profile: Profile, source: str, shards: int) -> Path:
         else:
             meta_path.unlink(missing_ok=True)  # what is incomplete must not look complete
             splits = tokenize(corpus, folder)
-            check_splits(splits, profile, source)
+            check_splits(splits, profile.sequence_length, source)
             meta = {
                 "format": FORMAT, "key": key, "profile": profile.name, "source": source,
                 "vocab_size": tokenizer.vocab_size, "sequence_length": profile.sequence_length,
@@ -314,15 +314,6 @@ def machine_facts(profile: Profile, meta: dict[str, Any]) -> dict[str, Any]:
     if kind == "cuda" and profile is FULL and kernel is None:
         kernel = fetch_flash_attention()
     return {"device": kind, "budget": budget, "flash_attention": kernel}
-
-
-def check_splits(splits: dict[str, dict[str, Any]], profile: Profile, source: str) -> None:
-    for split in SPLITS:
-        if splits[split]["tokens"] <= profile.sequence_length:
-            raise DataError(
-                f"{source} gives {splits[split]['documents']} documents and {splits[split]['tokens']} tokens for "
-                f"the {split} split, which needs more than {profile.sequence_length}: add more documents"
-            )
 
 
 def load_meta() -> dict[str, Any]:
@@ -377,6 +368,9 @@ class Run:
         self.bos_id = int(meta["bos_id"])
         self.progress, self.seconds, self.tokens = 0.0, 0.0, 0  # as of the last step served, which is included
         self._done = 0  # tokens of the steps before it
+        self._text = int(meta["splits"]["train"]["tokens"])  # that an epoch has
+        self._waited = 0.0  # seconds for rows, from the second step on
+        self._warned = False
         self._channel, self._folder = channel, folder
         self._feeder: subprocess.Popen[bytes] | None = None
         self._pending: deque[tuple[int, Any, Any, dict[str, float]]] = deque()
@@ -411,12 +405,25 @@ class Run:
         T = T or self.sequence_length
         if min(B, T, accum) < 1:
             raise SystemExit(f"train: batches(B={B}, T={T}, accum={accum}) must all be at least 1")
+        if B * T * accum > self._text:
+            print(
+                f"train: a step takes {B * T * accum:,} tokens, but the whole training text has {self._text:,}: "
+                "prepare more, or make smaller steps"
+            )
         ring = TrainerRing(self._channel, B, T, accum, self.device)
         while True:
-            reply = self._ask({"op": "step", "free": ring.released(accum)})
+            free, asked = ring.released(accum), time.monotonic()
+            reply = self._ask({"op": "step", "free": free})
+            self._waited += time.monotonic() - asked if self.tokens else 0.0
             self.progress, self.seconds = min(1.0, reply["progress"]), reply["seconds"]
             if reply["slots"] is None:
                 return
+            if not self._warned and (epochs := epochs_ahead(self.tokens, self.progress, self._text)):
+                self._warned = True
+                print(
+                    f"train: this budget reads the training text some {epochs:.0f} times: from the fifth on it "
+                    "teaches little (arXiv 2305.16264): prepare more, or spend less"
+                )
             self._done, self.tokens = self.tokens, reply["tokens"]
             yield [ring.load(slot) for slot in reply["slots"]]
 
@@ -491,8 +498,8 @@ class Run:
         work.mkdir(parents=True, exist_ok=True)
         model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
         torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, work / "weights.pt")
-        described = {"config": config, "peak_memory_mb": self.device_info.peak_memory_mb(), **facts}
-        write_whole(work / "model.json", json.dumps(described))
+        facts = {"peak_memory_mb": self.device_info.peak_memory_mb(), "waited_seconds": self._waited, **facts}
+        write_whole(work / "model.json", json.dumps({"config": config, **facts}))
         totals = self._ask({"op": "finish"})
         while self._pending:
             step, value, _, extra = self._pending.popleft()
@@ -500,60 +507,15 @@ class Run:
         self._display.close()
         if totals["share"] > 1.02:
             print(f"train: {totals['share'] - 1:.1%} over the budget: the last step or the end took long")
+        if self._waited > 0.05 * totals["seconds"]:
+            share = self._waited / totals["seconds"]
+            print(f"train: {share:.0%} of the time was spent waiting for rows: what else keeps the CPU busy?")
         sys.stdout.flush()
         if self._feeder is None:
             raise SystemExit(0)  # the runner evaluates, once nothing of this process is left
         self._channel.socket.close()
         self._feeder.wait()
         os.execv(sys.executable, [sys.executable, str(HERE / "evaluate.py"), str(self._folder)])
-
-
-class TrainerRing:
-    """The trainer's side of a ring: takes rows to the device, and remembers until when each slot is read."""
-
-    def __init__(self, channel: Channel, B: int, T: int, accum: int, device: torch.device) -> None:
-        import torch
-
-        channel.send({"op": "open", "B": B, "T": T, "accum": accum})
-        reply, descriptor = channel.receive()
-        if reply is None or descriptor is None:
-            raise SystemExit("train: the feeder is gone: its last words are above")
-        memory = mmap.mmap(descriptor, 0)
-        os.close(descriptor)
-        self.rows = torch.frombuffer(memory, dtype=torch.int16).view(reply["slots"], B, T + 1)
-        self.device = device
-        self.asynchronous = device.type == "cuda"
-        self.in_flight: deque[tuple[int, Any]] = deque()
-
-    def load(self, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The uint16 rows, widened to int64 on the device."""
-        import torch
-
-        rows = self.rows[slot]
-        if self.asynchronous:
-            # Through page-locked memory of PyTorch's, which knows by itself when the copy engine is done with it.
-            rows = rows.pin_memory()
-        rows = rows.to(self.device, non_blocking=self.asynchronous)
-        copied: Any = torch.cuda.Event() if self.asynchronous else None  # type: ignore[no-untyped-call]
-        if copied:
-            copied.record()
-        wide = rows.to(torch.int64).bitwise_and_(0xFFFF)  # int16 holds the bits of a uint16
-        self.in_flight.append((slot, copied))
-        return wide[:, :-1], wide[:, 1:]
-
-    def released(self, accum: int) -> list[int]:
-        """Slots whose copy has been made. Waits for the step before last: so the host is never more than two
-        steps ahead of the device."""
-        done = []
-        while self.in_flight:
-            slot, copied = self.in_flight[0]
-            if copied is not None and not copied.query():
-                if len(self.in_flight) <= accum:
-                    break
-                copied.synchronize()
-            self.in_flight.popleft()
-            done.append(slot)
-        return done
 
 
 class Display:

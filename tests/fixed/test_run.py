@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import prepare
+from feeder import Budget, Channel
 from tests.fixed.conftest import ROOT
 
 TRAINER = """
@@ -118,3 +122,72 @@ assert seen[6] == (1, 3, 32, 96 + 768 + 96), seen
     (bench / "train.py").write_text(program)
     done = train(bench)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_text_that_is_too_small_for_its_budget_is_told_once(tiny, tmp_path):
+    text = prepare.load_meta()["splits"]["train"]["tokens"]
+    bench = make_bench(tmp_path)
+    program = """
+import prepare
+run = prepare.start_run()
+for B in (ROWS // 4, ROWS):
+    for microbatches in run.batches(B, 32):
+        if run.progress > 0.5:
+            break
+"""
+    rows = text // 32 + 1
+    (bench / "train.py").write_text(program.replace("ROWS", str(rows)))
+    done = train(bench, AUTORESEARCH_BUDGET=f"{6 * text}tok")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("train:")]
+    assert said == [
+        "train: this budget reads the training text some 6 times: from the fifth on it teaches little "
+        "(arXiv 2305.16264): prepare more, or spend less",
+        f"train: a step takes {rows * 32:,} tokens, but the whole training text has {text:,}: prepare more, "
+        "or make smaller steps",
+    ]
+
+
+def test_a_feeder_that_is_too_slow_is_told_with_its_share(tiny, tmp_path):
+    bench = make_bench(tmp_path)
+    feeder = (bench / "feeder.py").read_text()
+    slow = feeder.replace("before = self.packer.state()", "before = self.packer.state(); time.sleep(0.1)")
+    assert slow != feeder
+    (bench / "feeder.py").write_text(slow)
+    done = train(bench)
+    assert done.returncode == 0, done.stderr
+    share = re.search(r"^waited_percent: +([\d.]+)$", done.stdout, re.MULTILINE)
+    assert share is not None and 5 < float(share[1]) <= 100
+    assert re.search(r"^train: \d+% of the time was spent waiting for rows", done.stdout, re.MULTILINE)
+
+
+def test_only_the_wait_for_rows_counts_and_not_the_first(tiny, tmp_path, monkeypatch):
+    """A made-up clock: the feeder takes 7 s for the first step and 2 s for each other one, the model 3 s."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(prepare, "TrainerRing", Ring)
+    nobody = Channel(socket.socketpair()[0])
+    run = prepare.Run(prepare.load_meta(), 1, Budget(4 * 64, "tok"), nobody, tmp_path)
+    replies = iter([64, 128, 192, None])
+
+    def ask(message):
+        tokens = next(replies)
+        now[0] += 7.0 if tokens == 64 else 2.0
+        slots = None if tokens is None else [0]
+        return {"slots": slots, "progress": 0.0, "seconds": now[0], "tokens": tokens}
+
+    monkeypatch.setattr(run, "_ask", ask)
+    for _ in run.batches(2, 32):
+        now[0] += 3.0
+    assert run._waited == 3 * 2.0
+
+
+class Ring:
+    def __init__(self, *_):
+        pass
+
+    def released(self, accum):
+        return []
+
+    def load(self, slot):
+        return slot

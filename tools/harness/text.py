@@ -104,7 +104,7 @@ _TEMPLATE = re.compile(r"\[(?=/?(?:INST|SYS|SYSTEM|TOOL\w*|AVAILABLE_TOOLS)\])",
 
 SUMMARY = (
     "val_bpb", "training_seconds", "total_seconds", "peak_vram_mb", "mfu_percent", "total_tokens_M", "num_steps",
-    "num_params_M", "depth", "seed", "budget", "epochs", "cropped_percent", "sandbox",
+    "num_params_M", "depth", "seed", "budget", "epochs", "cropped_percent", "waited_percent", "sandbox",
 )  # fmt: skip
 # What lines of our commands begin with, and what could pass for a turn of the conversation, or for an order.
 _OPENINGS = (
