@@ -1,0 +1,1 @@
+"""What benchmarks/startup.py stands on."""
