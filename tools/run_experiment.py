@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -56,17 +55,6 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def patience(given: argparse.Namespace) -> float:
-    """Seconds to wait before the run is left to itself."""
-    if given.wait is not None and given.wait >= 0:
-        return float(given.wait)
-    text = os.environ.get("AUTORESEARCH_WAIT") or "100"
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        raise Refused(f"AUTORESEARCH_WAIT={text!r} is no number of seconds: unset it, or set it to one") from None
-
-
 def start(given: argparse.Namespace, now: Situation) -> Path:
     """The folder of the run that was asked for: a new one, or the one there is."""
     if given.baseline:
@@ -105,7 +93,7 @@ def describe(run: Run, budget: str, now: Situation) -> str:
 
 def body() -> int:
     given = arguments()
-    seconds = patience(given)
+    seconds = attend.patience(given.wait)
     with campaign.lock(ROOT):
         now = look(ROOT)
         begins = given.message is not None and not given.fix

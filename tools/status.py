@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from harness import attend, box, campaign, disk, limits, steering, stint
+from harness import attend, box, campaign, disk, limits, steering, stint, sweep
 from harness import prospects as prospect
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
@@ -48,6 +48,7 @@ def facts(now: Situation) -> dict[str, Any]:
         "incumbent": None,
         "results": [result(e) for e in now.experiments if e.decision][-SHOWN:],
         "current": current(now, newest) if newest and (newest.provisional or not newest.settled) else None,
+        "sweep": sweeping(now),
         "elsewhere": None,
         "limits": limits.lines(set_limits, stint.spent(now)) if set_limits else [],
         "stop": now.stop,
@@ -113,6 +114,15 @@ def prospects(now: Situation) -> list[str]:
     descriptions = {e.number: e.decision.description for e in now.experiments if e.decision}
     found = prospect.find(now.experiments, known, now.learned.beliefs)
     return [prospect.told(one, descriptions) for one in found]
+
+
+def sweeping(now: Situation) -> dict[str, Any] | None:
+    """The sweep in progress, and how far it is."""
+    plan = sweep.in_progress(now.root, now.branch.tag)
+    if plan is None:
+        return None
+    done = sum(one.settled for _, one in sweep.tried(plan, now.experiments))
+    return {"name": plan.name, "constants": plan.constants, "done": done, "size": plan.size}
 
 
 def result(experiment: Experiment) -> dict[str, Any]:
@@ -216,6 +226,9 @@ def show(found: dict[str, Any]) -> None:
             print(f"  val_bpb {now['val_bpb']:.6f}")
         for reason in now["reasons"]:
             print(f"  {reason}")
+    if swept := found["sweep"]:
+        told = f"{swept['constants']}, {swept['done']} of {swept['size']} values decided"
+        print(f"sweep {swept['name']}: {told} (tools/sweep.py --stop ends it)")
     for line in found["prospects"]:
         print(f"prospect: {line}")
     if found["elsewhere"]:

@@ -11,7 +11,7 @@ import { join, resolve, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const ROOT = resolve(fileURLToPath(import.meta.url), "../../..")
-const BENCH = /run_experiment|log_result/ // in a command that brings research on
+const BENCH = /run_experiment|log_result|sweep\.py/ // in a command that brings research on
 const AT_ROOT = /^(\.\/)?(tools|scripts)\// // a command that is run from the root
 const SHELL_MS = 900_000 // for a command that waits for a run; the client's own limit is two minutes …
 const WAIT_S = 840 // … and how long that command may then wait
@@ -340,7 +340,7 @@ export const Autoresearch = async ({ client, directory }) => {
     if (why) throw new Denied(times >= TELL_AFTER ? why + again(times) : why)
     const command = tool === "bash" ? String(args.command) : ""
     if (AT_ROOT.test(command)) args.workdir ??= ROOT // also where the client was started below it
-    if (/run_experiment/.test(command)) args.timeout = Math.max(Number(args.timeout) || 0, SHELL_MS)
+    if (/run_experiment|sweep\.py/.test(command)) args.timeout = Math.max(Number(args.timeout) || 0, SHELL_MS)
     if (BENCH.test(command) || (tool === "skill" && args.name === "autoresearch")) await drive(sessionID)
   }
 

@@ -6,11 +6,12 @@ Whatever a run has a say in passes through `text.said` here, or is a number.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import box, curve, record, text
+from . import Refused, box, curve, record, text
 from .experiment import Incumbent
 from .record import Record, Run
 
@@ -18,6 +19,18 @@ EVERY = 20.0  # seconds between two lines
 _TAIL = 400_000  # bytes of a log that are looked at
 _LOOK = 0.05  # seconds between two looks
 _VALUE = 24  # characters of a value in the summary
+
+
+def patience(asked: float | None) -> float:
+    """Seconds to wait before a run is left to itself: as `asked`, where that is no negative number. Raises
+    Refused."""
+    if asked is not None and asked >= 0:
+        return asked
+    given = os.environ.get("AUTORESEARCH_WAIT") or "100"
+    try:
+        return max(float(given), 0.0)
+    except ValueError:
+        raise Refused(f"AUTORESEARCH_WAIT={given!r} is no number of seconds: unset it, or set it to one") from None
 
 
 def wait(path: Path, seconds: float, say: Callable[[str], None]) -> Run | None:

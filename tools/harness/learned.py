@@ -162,6 +162,7 @@ class Learner:
             lines_removed=request.lines_removed,
             peak_memory_mb=max(r.peak_memory_mb for r in records),
             incumbent_peak_memory_mb=held.peak_memory_mb if held else 0.0,
+            memory_limit_gb=request.memory_limit_gb,
             seconds=newest.seconds,
             budget_overrun=max(r.budget_overrun for r in records),
             share=newest.share,

@@ -47,6 +47,7 @@ class Request:
     beat: float | None = None  # val_bpb below which the score is audited in full; always, where there is none
     drawn: int | None = None  # number of the run that its seed was drawn for; None: its own
     retries: int | None = None  # number of the experiment whose idea it tries again
+    memory_limit_gb: float | None = None  # above which it is no keep, whatever it scores
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import Refused, reconcile, record, state, stopping, verdict
+from . import Refused, reconcile, record, state, stopping, sweep, verdict
 from . import branch as git_branch
 from . import campaign as campaigns
 from . import experiment as experiments
@@ -17,6 +17,7 @@ from .learned import Learned, Learner
 from .noise import Noise
 from .record import Run
 from .state import State
+from .sweep import Plan
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Situation:
     state: State
     notes: tuple[str, ...]  # what had to be mended, a line each
     stop: str | None = None  # why no further experiment is to begin
+    sweep: Plan | None = None  # the one in progress, unless an experiment that is not its own is in hand
 
     @property
     def root(self) -> Path:
@@ -98,7 +100,8 @@ def look(root: Path) -> Situation:
         learner = Learner(grouped, campaign)
         learned = learner.learn()
         decided = judge(learner, learned, runs)
-    facts = _facts(campaign, grouped, best, edited, decided)
+    swept = _sweep(root, branch.tag, grouped)
+    facts = replace(_facts(campaign, grouped, best, edited, decided), sweep=swept is not None)
     now = Situation(
         branch=branch,
         campaign=campaign,
@@ -112,6 +115,7 @@ def look(root: Path) -> Situation:
         verdict=decided,
         state=state.derive(facts),
         notes=tuple(notes),
+        sweep=swept,
     )
     stop = stopping.reason(now)
     return replace(now, stop=stop, state=state.derive(replace(facts, stop=stop))) if stop else now
@@ -124,6 +128,17 @@ def judge(learner: Learner, learned: Learned, runs: Sequence[Run]) -> verdict.Ve
         return None
     held = experiments.incumbent(learner.experiments[:-1], runs)
     return verdict.decide(learner.facts(newest, learned, held))
+
+
+def _sweep(root: Path, tag: str, grouped: Sequence[Experiment]) -> Plan | None:
+    """The sweep in progress, if it is its turn. An end without delay that is asked for comes first."""
+    plan = sweep.in_progress(root, tag)
+    if plan is None or not grouped or stopping.at_once(root):
+        return None
+    last = grouped[-1]
+    decision = last.decision if last.settled and not last.provisional else None
+    is_through = decision is not None and (decision.status == "keep" or decision.reverted_at is not None)
+    return plan if is_through or sweep.point_of(plan, last) is not None else None
 
 
 def _facts(

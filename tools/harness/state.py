@@ -21,6 +21,7 @@ CONFIRM = f"{RUN} --confirm"
 LOG = 'tools/log_result.py -d "what you tried"'
 FIX = f'fix train.py and {RUN} --fix -m "fix: what", or {LOG}'
 REVERT = "tools/revert.py"
+SWEEP = "tools/sweep.py --wait"
 EDIT = f"edit train.py, then {EXPERIMENT}"
 END = "end your turn"  # and why, after a colon: research is over
 
@@ -31,7 +32,8 @@ class Facts:
 
     `run` is of the newest experiment: "" where there is none, alive, dead (no record, and nobody works on it)
     or ended. `verdict` is of one that ended and is not decided yet, `decided` the status of one that is. `stop`
-    says why no further experiment is to begin; what is in hand is finished first, whatever it says.
+    says why no further experiment is to begin; what is in hand is finished first, whatever it says. `sweep`: one
+    is in progress, and what is in hand is its own.
     """
 
     campaign: bool = False
@@ -44,6 +46,7 @@ class Facts:
     retest: bool = False  # what ran, or runs, is the re-test of a provisional keep
     reverted: bool = False
     stop: str = ""
+    sweep: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def derive(facts: Facts) -> State:
     found = _derive(facts)
     if facts.stop and found.name in ("new", "clean", "edited", "provisional"):
         return State(found.name, f"{END}: {facts.stop}")
-    return found
+    return State(found.name, SWEEP) if facts.sweep else found
 
 
 def _derive(facts: Facts) -> State:

@@ -58,6 +58,7 @@ class Plan:
     experiment: int | None = None
     attempt: int = 1
     retries: int | None = None
+    memory_limit_gb: float | None = None
 
 
 def seed_of(tag: str, number: int) -> int:
@@ -86,8 +87,8 @@ def baseline(now: Situation) -> Path:
     return _start(now, campaign, Plan("baseline", now.branch.tip, now.branch.tip, "baseline"))
 
 
-def candidate(now: Situation, message: str) -> Path:
-    """Commit the edit of train.py and run it."""
+def candidate(now: Situation, message: str, memory_limit_gb: float | None = None) -> Path:
+    """Commit the edit of train.py and run it. Above the limit of memory it is no keep."""
     _check_stop(now)
     if now.campaign is None or (now.incumbent is None and not now.experiments):
         raise _no_baseline(now)
@@ -97,7 +98,8 @@ def candidate(now: Situation, message: str) -> Path:
     _check_edit(now, now.campaign)
     _check_room(now)
     commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
-    return _start(now, now.campaign, Plan("candidate", commit, now.branch.tip, message), _first_seed(now))
+    plan = Plan("candidate", commit, now.branch.tip, message, memory_limit_gb=memory_limit_gb)
+    return _start(now, now.campaign, plan, _first_seed(now))
 
 
 def retry(now: Situation, number: int) -> Path:
@@ -143,8 +145,9 @@ def fix(now: Situation, message: str) -> Path:
         raise Refused("train.py is the incumbent's again, which is no fix: log the crash", states.LOG)
     _check_room(now)
     commit = snapshot.commit_candidate(now.branch, now.text or b"", message)
-    attempt = experiment.candidate.request.attempt + 1
-    plan = Plan("fix", commit, now.branch.tip, message, experiment.number, attempt)
+    before = experiment.candidate.request
+    limit = before.memory_limit_gb
+    plan = Plan("fix", commit, now.branch.tip, message, experiment.number, before.attempt + 1, None, limit)
     return _start(now, campaign, plan, _first_seed(now))
 
 
@@ -310,6 +313,7 @@ def _start(now: Situation, campaign: Campaign, plan: Plan, seed: int | None = No
         parent=plan.parent,
         seed=seed_of(tag, number) if seed is None else seed,
         retries=plan.retries,
+        memory_limit_gb=plan.memory_limit_gb,
         drawn=None if seed is None else _drawn(now, seed),
         message=plan.message,
         created=time.time(),

@@ -21,7 +21,7 @@ GONE_MOST = 4  # looks without a word after the client has gone, until its turn 
 FINAL = {"ProviderAuthError", "ContextOverflowError"}  # errors that do not pass, and do not say so
 REPEATS_MOST = 8  # the same failing call, until the turn is cut short
 IDLE_MOST = 150  # calls in a turn that have nothing to do with an experiment, until the same
-EXPERIMENT = re.compile(r"run_experiment|log_result")
+EXPERIMENT = re.compile(r"run_experiment|log_result|sweep\.py")
 
 
 @dataclass

@@ -7,6 +7,7 @@ The order of the rules, the first that applies decides:
  3. every run so far was on a disturbed machine               confirm, twice at most; then discard
  4. the baseline                                              confirm until it has its runs, then keep
  5. more than 10 % over its budget                            discard: it was given more than the others
+    more memory than it may have, where there is a limit      discard, before rule 3 already
  6. fewer lines, and believed to be no worse than they are
     worth                                                     keep: simpler
     fewer lines, and worse by less than the noise             confirm once; then the belief decides
@@ -75,6 +76,7 @@ class Facts:
     lines_removed: int = 0
     peak_memory_mb: float = 0.0
     incumbent_peak_memory_mb: float = 0.0
+    memory_limit_gb: float | None = None
     seconds: float = 0.0
     budget_overrun: float = 0.0
     share: float = 1.0
@@ -174,6 +176,14 @@ class Facts:
         return min(SIMPLER * self.sigma - self.price, SIMPLER_MOST * self.sigma)
 
     @property
+    def over_memory(self) -> str:
+        """How it needed more memory than it may have; empty where it did not."""
+        used = self.peak_memory_mb / 1024
+        if self.memory_limit_gb is None or used <= self.memory_limit_gb:
+            return ""
+        return f"Peak memory {used:.2f} GB is over the limit of {self.memory_limit_gb:g} GB."
+
+    @property
     def memory_growth(self) -> float:
         """Peak memory over the incumbent's, as a share (0.1: 10 % more); 0 where one is unknown."""
         if self.peak_memory_mb <= 0 or self.incumbent_peak_memory_mb <= 0:
@@ -237,6 +247,8 @@ def _alone(facts: Facts) -> tuple[str, list[str]]:
             why = "the model sees later tokens" if not facts.causal else "it has no score that is a number"
             return "crash", [f"The run finished, but {why}."]
         return "crash", ["The run was refused." if facts.outcome == "refused" else "The run crashed."]
+    if not facts.scores and facts.over_memory:
+        return "discard", [facts.over_memory]
     if not facts.scores:
         told = f"The machine was disturbed, and the score does not count: {facts.disturbed[-1]}."
         if len(facts.disturbed) <= DISTURBED_MOST:
@@ -265,6 +277,8 @@ def _compare(facts: Facts) -> tuple[str, list[str]]:
 
     if facts.budget_overrun > OVERRUN_MOST:
         return say("discard", f"It trained {facts.budget_overrun:.0%} past its budget: not comparable.")
+    if facts.over_memory:
+        return say("discard", facts.over_memory)
     if net < 0:
         fewer = f"{-net} line{'s' * (net < -1)} fewer"
         if facts.belief.mean >= 0 and found.status == "keep":
@@ -292,7 +306,7 @@ def _compare(facts: Facts) -> tuple[str, list[str]]:
 def _remarks(facts: Facts) -> list[str]:
     """What is said beside the decision and changes nothing."""
     remarks = []
-    if not facts.no_score and abs(facts.memory_growth) >= 0.05:
+    if not facts.no_score and abs(facts.memory_growth) >= 0.05 and not facts.over_memory:
         soft = "; a soft limit, fine for a better score" if facts.memory_growth > 0 else ""
         memory = f"{facts.memory_growth:+.0%} ({facts.peak_memory_mb / 1024:.1f} GB)"
         remarks.append(f"Peak memory {memory}{soft}.")
