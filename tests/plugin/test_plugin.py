@@ -316,6 +316,7 @@ def test_denied_calls_count_too(stage: Stage) -> None:
 
 def test_waiting_and_trying_again_is_no_circle(stage: Stage) -> None:
     assert stage.play(*begun(), *[called("scripts/run_experiment.sh --wait", 75)] * 200) == []
+    assert stage.play(*begun(), *[called("tools/sweep.py --wait", 75)] * 200) == []
     assert stage.play(*begun(), *[called("a", 1), called("b", 1)] * 10) == []
 
 
@@ -361,6 +362,7 @@ FREE = [
     "tools/status.py",
     'scripts/run_experiment.sh -m "exp: rm the bias; git push the rate up, kill the norm"',
     "tools/log_result.py -d 'curl up' --note \"it's worse; rm it | sudo\"",
+    "tools/sweep.py WINDOW_PATTERN SL SSL --memory-limit 60 && tools/sweep.py --stop",
     "git log --oneline -5 && git diff --stat",
     "git switch -c autoresearch/t1",
     "git checkout -b autoresearch/t1",
@@ -500,6 +502,7 @@ def test_an_experiment_gets_the_time_it_needs(stage: Stage) -> None:
 
     assert timeout("scripts/run_experiment.sh --wait") == 900_000
     assert timeout("scripts/run_experiment.sh --wait", timeout=120_000) == 900_000
+    assert timeout("tools/sweep.py MATRIX_LR 0.01 0.04") == timeout("tools/sweep.py --wait") == 900_000
     assert timeout("scripts/run_experiment.sh --wait", timeout=1_200_000) == 1_200_000
     assert timeout("ls") is None
 
