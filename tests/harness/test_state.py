@@ -20,6 +20,7 @@ FACTS = st.builds(
     decided=st.sampled_from(["", "keep", "discard", "crash"]),
     provisional=st.booleans(),
     reverted=st.booleans(),
+    sweep=st.booleans(),
 )
 LOGGED = Facts(campaign=True, incumbent=True, run="ended")
 
@@ -50,6 +51,9 @@ LOGGED = Facts(campaign=True, incumbent=True, run="ended")
         (replace(LOGGED, verdict="discard", provisional=True), "finished", state.LOG),
         (replace(LOGGED, verdict="crash", retest=True), "finished", state.LOG),
         (replace(LOGGED, decided="keep", provisional=True, stop="why"), "provisional", f"{state.END}: why"),
+        (replace(LOGGED, decided="keep", sweep=True), "clean", state.SWEEP),
+        (replace(LOGGED, decided="keep", sweep=True, stop="why"), "clean", f"{state.END}: why"),
+        (replace(LOGGED, verdict="confirm", sweep=True, stop="why"), "finished", state.SWEEP),
     ],
 )
 def test_table(facts: Facts, name: str, next: str) -> None:

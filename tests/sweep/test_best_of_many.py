@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pytest
 from harness import history, knowledge, verdict
 from harness.history import Entry
-from harness.knowledge import Knowledge, next_run
+from harness.knowledge import next_run
 from harness.levels import Score
 
 SIGMA = 0.002
@@ -30,11 +30,12 @@ def sweep(gains: Sequence[float], luck: random.Random) -> tuple[float, float, fl
         fresh += seed is None
         return Score(1000 + fresh if seed is None else seed, true + luck.gauss(0, SIGMA))
 
-    known: Knowledge = knowledge.begin([Score(n, level + luck.gauss(0, SIGMA)) for n in range(3)], SIGMA, 0.0, SIGMA)
+    baseline = [Score(n, level + luck.gauss(0, SIGMA)) for n in range(3)]
+    known = knowledge.begin(baseline, SIGMA, 0.0, SIGMA)
     lowest = known.level.mean
     for gain in gains:
         true, before = 2.0 - gain, known
-        own, again = [score(true, next_run(known, (), first=True).seed)], []
+        own, again = [score(true, next_run(known, (), first=True).seed)], list[Score]()
         lowest = min(lowest, own[0].val_bpb)
         while True:
             facts = verdict.Facts("finished", tuple(own), known, runs=len(own) + len(again), incumbent_runs=3)

@@ -1,4 +1,4 @@
-"""What the commands in tools/ stand on, one idea a module, the standard library alone.
+"""What the commands in tools/ stand on, one idea a module; but to search and to draw, the standard library alone.
 
 An experiment passes through them in this order: `submit` (is it the moment?), `guard` (may it run?), `source`
 (what its text may not contain, told by `names` and `seeds`), `snapshot` (the files it runs as), `runner` (train,
@@ -12,6 +12,9 @@ for the `headline`: what a campaign gained on fresh seeds and held-out text, whi
 come next, and `situation` looks all of it up for a command, once `reconcile` has completed what a kill left
 undone. `limits` says when research ends by itself, `stint` what counts towards that, `stopping` why it is to end,
 `steering` what the person changed, `disk` whether there is room for a run, `summary` what came of it all.
+
+A `sweep` is a plan: `constants` of train.py and their values. `sweep_step` takes the steps of the one-experiment
+commands for it, `sweep_search` asks Optuna for values, `sweep_result` and `sweep_plot` show what came of it.
 
 Around them goes research: `plan` (which campaign), `driver` (one at a time), `model` (does it answer?), `client`
 (opencode, launched and ended), `turn` (followed), `continuation` (what comes after it), `wrapup` (what is in hand

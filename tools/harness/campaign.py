@@ -5,6 +5,7 @@ runs/start.lock, start.json    the start that is at work in this checkout, see `
 runs/<tag>/campaign.json       the pin
 runs/<tag>/results.tsv         the ledger; ROOT/results.tsv is a link to the current campaign's
 runs/<tag>/NNNN-<commit7>/     one run, see `record`
+runs/<tag>/sweeps/NNNN.json    what a sweep tries, and whether it has ended, see `sweep`
 runs/<tag>/reverted/           edits that revert dropped and no commit holds
 runs/<tag>/stint.json          when this going of research began, and with which limits, see `stint`
 runs/<tag>/client.jsonl        what each step of the model cost, as the client tells our plugin in it
