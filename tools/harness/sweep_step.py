@@ -98,7 +98,7 @@ def _step(now: Situation, plan: Plan, say: Say) -> Path | None:
         conclude.undo(now)
     elif name == "edited":
         told = "train.py has an edit that is none of the sweep's: run it, or drop it with tools/revert.py"
-        raise Refused(told, state.EXPERIMENT)
+        raise Refused(told, now.state.next if now.stop else state.EXPERIMENT)
     elif (point := _next(now, plan)) is None:
         end(now, plan, sweep.DONE)
     else:
