@@ -112,6 +112,7 @@ def test_all_crash(lab: Lab) -> None:
     assert answer.code == 1
     assert [status for status, _ in outcomes(lab)] == ["crash", "crash"]
     assert "winner: none" in answer.out
+    assert answer.out.count("train: boom") == 2, "the cause, when it is logged and in the table"
     assert (lab.train, lab.state) == (text, "clean")
 
 

@@ -17,8 +17,10 @@ from .experiment import Experiment
 from .ledger import clean
 from .situation import Situation
 from .sweep import Plan, Point
+from .text import said
 
 UNDECIDED = "running"
+CAUSE = 120  # characters of why a run crashed
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ def _row(point: Point, experiment: Experiment, sigma: float | None) -> Row:
         return Row(point, experiment.number, UNDECIDED, None, None, len(experiment.own), 0.0, None, "")
     known = decision.gain is not None and decision.gain_sd is not None
     reasons = decision.reasons
+    why = reasons[1] if known and len(reasons) > 1 else reasons[0] if reasons else ""
+    if decision.status == "crash" and experiment.reason:
+        why = said(experiment.reason, CAUSE)
     return Row(
         point,
         experiment.number,
@@ -86,7 +91,7 @@ def _row(point: Point, experiment: Experiment, sigma: float | None) -> Row:
         len(decision.runs),
         decision.memory_gb,
         Normal(decision.gain, decision.gain_sd) if known else None,  # type: ignore[arg-type]  # both are known
-        clean(reasons[1] if known and len(reasons) > 1 else reasons[0] if reasons else ""),
+        clean(why),
     )
 
 
@@ -127,23 +132,23 @@ def _cells(row: Row) -> list[str]:
 
 
 def _remarks(found: Result) -> list[str]:
-    plan, winner, said = found.plan, found.winner, []
+    plan, winner, remarks = found.plan, found.winner, []
     if winner is None:
         so_far = "" if plan.why == sweep.DONE else " so far"
-        said.append(f"winner: none{so_far}; no value beats {sweep.told(plan, plan.before)} beyond the noise")
+        remarks.append(f"winner: none{so_far}; no value beats {sweep.told(plan, plan.before)} beyond the noise")
     else:
-        told = f"winner: {sweep.told(plan, winner.values)} (experiment {winner.experiment:04d}, {winner.runs} run"
-        told += f"{'s' * (winner.runs != 1)})"
+        runs = f"{winner.runs} run{'s' * (winner.runs != 1)}"
+        told = f"winner: {sweep.told(plan, winner.values)} (experiment {winner.experiment:04d}, {runs})"
         if found.level:
             told += f"; its true val_bpb is believed {found.level.mean:.6f} ± {found.level.sd:.4f}, luck taken off"
-        said.append(told)
+        remarks.append(told)
     limit = plan.memory_limit_gb
     if limit is not None and (over := sum(_is_over(row, limit) for row in found.rows)):
         these = "1 value" if over == 1 else f"{over} values"
-        said.append(f"{these} needed more than {limit:g} GB; larger ones were tried all the same")
+        remarks.append(f"{these} needed more than {limit:g} GB; larger ones were tried all the same")
     if len(found.rows) > 1:
-        said.append("gain: over the incumbent of its turn, as believed; after a keep, that keep had to be beaten")
-    return said
+        remarks.append("gain: as believed, over the incumbent of its turn; after a keep, over that keep")
+    return remarks
 
 
 def _is_over(row: Row, limit: float) -> bool:

@@ -18,7 +18,7 @@ from .experiment import Experiment
 from .situation import Situation, look
 from .sweep import Plan, Point
 from .sweep_search import Trial
-from .text import write_whole
+from .text import said, write_whole
 
 Say = Callable[[str], None]
 POINTS_MOST = 64  # values, or combinations of them: five hours on a GPU
@@ -131,7 +131,8 @@ def _log(now: Situation, plan: Plan, say: Say) -> None:
     decision, verdict = concluded.decision, concluded.verdict
     score = "" if decision is None or decision.val_bpb is None else f", val_bpb {decision.val_bpb:.6f}"
     say(f"{experiment.runs[0].name} {sweep.told(plan, point)}: {verdict.status}{score}")
-    for reason in verdict.reasons:
+    cause = [said(experiment.reason)] if verdict.status == "crash" and experiment.reason else []
+    for reason in [*verdict.reasons, *cause]:
         say(f"  {reason}")
 
 
