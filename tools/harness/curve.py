@@ -27,17 +27,20 @@ class Point:
     lr: float | None = None
 
 
-def read(path: str | os.PathLike[str]) -> list[Point]:
+def read(path: str | os.PathLike[str], most: int | None = None) -> list[Point]:
     """The curve in `path`, oldest first; [] when there is none. Torn and nonsense lines are passed by.
 
-    Where a run was started again, only what its last attempt logged is kept.
+    Where a run was started again, only what its last attempt logged is kept. `most`: about how many lines are
+    looked at, evenly spread over the file, the last among them.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8", "replace")
     except OSError:
         return []
     points: list[Point] = []
-    for line in text.split("\n"):
+    lines = text.rstrip("\n").split("\n")
+    stride = -(-len(lines) // most) if most else 1
+    for line in lines[(len(lines) - 1) % stride :: stride]:
         point = _point(line)
         if point is None:
             continue

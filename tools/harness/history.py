@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import knowledge
-from .belief import Mixture
+from .belief import Mixture, Normal
 from .effects import Measured
 from .knowledge import Knowledge
 from .levels import Score
@@ -30,10 +30,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What is known after all entries, and what was believed of the gain of each (None: it has no score)."""
+    """What is known after all entries, what was believed of the gain of each (None: it has no score), and of the
+    incumbent's level (bpb) after each, the baseline's first."""
 
     known: Knowledge
     beliefs: tuple[Mixture | None, ...]
+    levels: tuple[Normal, ...]
 
 
 def fold(
@@ -43,11 +45,13 @@ def fold(
     says of the noise of one run (bpb)."""
     known = knowledge.begin(baseline, sigma, pairing, assumed)
     beliefs: list[Mixture | None] = []
+    levels = [known.level]
     for entry in entries:
         before = beliefs[entry.retried] if entry.retried is not None else None
         known, belief = after(known, entry, before)
         beliefs.append(belief)
-    return Remembered(known, tuple(beliefs))
+        levels.append(known.level)
+    return Remembered(known, tuple(beliefs), tuple(levels))
 
 
 def after(known: Knowledge, entry: Entry, before: Mixture | None) -> tuple[Knowledge, Mixture | None]:

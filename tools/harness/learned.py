@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from . import disturbance, effects, history, noise, verdict
-from .belief import Mixture
+from .belief import Mixture, Normal
 from .campaign import Campaign
 from .effects import Measured
 from .experiment import Experiment, Incumbent
@@ -23,7 +23,8 @@ from .record import Run
 @dataclass(frozen=True)
 class Learned:
     """`known`: after all decided experiments, None before the baseline is; `beliefs`: of the gain of each of them,
-    by number. `band`: share of tokens that a run may lack beside its commit's others."""
+    by number; `levels`: of the incumbent's true val_bpb after each, the baseline among them. `band`: share of
+    tokens that a run may lack beside its commit's others."""
 
     noise: Noise
     pairing: float
@@ -34,6 +35,7 @@ class Learned:
     controls: int  # runs that were hopeless by their curve, and were finished all the same
     false_kills: int  # of these, the ones that were worth a second look
     raced: int  # runs that were stopped
+    levels: dict[int, Normal] = field(default_factory=dict)
 
 
 class Learner:
@@ -123,6 +125,7 @@ class Learner:
             controls=len(controls),
             false_kills=false_kills,
             raced=sum(_raced(one) for one in tried),
+            levels=dict(zip([settled[first].number, *numbers], told.levels, strict=True)),
         )
 
     def _entry(self, experiment: Experiment, numbers: dict[int, int]) -> Entry:

@@ -140,19 +140,29 @@ class Run:
 
 def read(path: Path) -> Run | None:
     """The run in `path`; None where there is no readable request. Raises Refused for an unreadable decision."""
-    request = _load(Request, path / "run.json")
-    if request is None:
+    asked = request(path)
+    if asked is None:
         return None
-    record = _load(Record, path / "record.json")
+    record = measured(path)
     alive = record is None and is_locked(path / "run.lock")
     if record is None and not alive:  # it may have ended in between
-        record = _load(Record, path / "record.json")
+        record = measured(path)
     decision = _load(Decision, path / "decision.json")
     if decision is None and (path / "decision.json").exists():
         raise Refused(
             f"{path}/decision.json cannot be read: put it back, or move it away to have the run logged again"
         )
-    return Run(path, request, record, decision, alive)
+    return Run(path, asked, record, decision, alive)
+
+
+def request(path: Path) -> Request | None:
+    """What the run in `path` was asked to do; None where that cannot be read."""
+    return _load(Request, path / "run.json")
+
+
+def measured(path: Path) -> Record | None:
+    """What it measured; None where there is nothing to read."""
+    return _load(Record, path / "record.json")
 
 
 def write(path: Path, value: Request | Record | Decision) -> None:
