@@ -109,6 +109,7 @@ class Lab:
             place.mkdir(parents=True)
         hidden = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / "tools/harness", lab.root / "tools/harness", ignore=hidden)
+        shutil.copytree(PROJECT / "tools/assets", lab.root / "tools/assets")
         for name in TOOLS:
             shutil.copy(PROJECT / "tools" / name, lab.root / "tools")
         for name in ("run_experiment.sh", "python.sh"):

@@ -14,7 +14,7 @@ from tests.harness.test_stint import STEP, budget
 
 
 def page(lab: Lab) -> str:
-    answer = lab.call("report.py")
+    answer = lab.call("report.py", "--text")
     assert answer.code == 0, answer.err
     assert max(map(len, answer.out.splitlines())) <= 160
     return answer.out

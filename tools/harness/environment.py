@@ -19,6 +19,7 @@ _NAMES = {
     "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "KERNELS_CACHE",
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
 }  # fmt: skip
+_ENTERED = "AUTORESEARCH_ENTERED"  # by a command that began again, so that it does so once
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "ROCR_", "HIP_", "HSA_")
 
 
@@ -33,15 +34,25 @@ def python(root: Path) -> str:
     return os.environ.get("AUTORESEARCH_PYTHON") or (str(own) if own.exists() else sys.executable)
 
 
-def enter(root: Path, package: str) -> None:
-    """Where this Python lacks `package`, begin the command again in the project's, which has it. Raises Refused.
+def has(module: str) -> bool:
+    """Whether this Python can import `module`."""
+    return importlib.util.find_spec(module) is not None
 
-    The tools need the standard library alone and run in whatever Python there is, but for what draws or searches.
+
+def enter(root: Path, module: str) -> None:
+    """Begin the command again in the environment of `root`, where this Python lacks `module` and there is
+    another.
+
+    A person's `tools/report.py` runs in whatever python3 is on the PATH, which the tools do not mind otherwise.
     """
-    if importlib.util.find_spec(package) is not None:
-        return
-    own = root / ".venv" / "bin" / "python"
-    if own.exists() and Path(sys.prefix).resolve() != (root / ".venv").resolve():
+    own = python(root)
+    if not has(module) and own != sys.executable and not os.environ.pop(_ENTERED, ""):
         sys.stdout.flush()
-        os.execv(own, [str(own), *sys.argv])
-    raise Refused(f"the package {package} is not installed: run scripts/setup.sh", "scripts/setup.sh")
+        os.execve(own, [own, *sys.argv], {**os.environ, _ENTERED: "1"})
+
+
+def need(root: Path, module: str) -> None:
+    """The same for what cannot do without it. Raises Refused."""
+    enter(root, module)
+    if not has(module):
+        raise Refused(f"the package {module} is not installed: run scripts/setup.sh", "scripts/setup.sh")
