@@ -57,6 +57,7 @@ const DENIED = [
   [/^(kill|pkill|killall)\b/, "scripts/run_experiment.sh --stop ends a run that is surely lost."],
   [/(^|[\s/])(verify|audit)\.py\b|tools\/(verify|audit)/, `The record is the person's to check. ${STATUS}`],
   [/evaluate\.py.*--split|runs\/\S+\/verify/, `The held-out text is the person's to look at. ${STATUS}`],
+  [/(^|[\s/])report\.(py|html)\b|tools\/report/, `The report is the person's: it may tell of held-out text. ${STATUS}`],
   [/(^|[\s/])(start\.sh|start\.py|stop\.py|next_turn\.py)\b/, PERSONS],
   [/(^(touch|tee|cp|mv)\s(.*[\s/])?|>\s*(\S*\/)?)STOP(\s|$)/, PERSONS],
   [/^(\S*\/)?opencode\b/, `You are in opencode. ${STATUS}`],
@@ -70,7 +71,7 @@ function denied(tool, args, directory) {
   if (!given) return ""
   const path = resolve(directory, String(given))
   if (/\/\.env(\.|$)|\.env$/.test(path)) return `Research needs no secrets. ${STATUS}`
-  if (/\/runs\/[^/]+\/verify/.test(path)) return `The held-out text is the person's to look at. ${STATUS}`
+  if (/\/runs\/[^/]+\/(verify|report\.html)/.test(path)) return `The held-out text is the person's to look at. ${STATUS}`
   const own = /^\/tmp\/opencode\/|\/opencode\/tool-output\// // where the client puts output that is too long
   return (path + sep).startsWith(ROOT + sep) || own.test(path) ? "" : `All that research needs is in ${ROOT}.`
 }

@@ -57,7 +57,7 @@ ALLOWED = [
     Call("edit", {"filePath": "train.py", "oldString": "import gc\n", "newString": "import gc  # edited\n"}),
     Call("bash", {"command": "git log -1 --format=seen-%s; git diff --stat"}),
     Call("read", {"filePath": "references/ideas.md"}),
-    Call("bash", {"command": "tools/report.py --help; git switch -c autoresearch/other"}),
+    Call("bash", {"command": "tools/revert.py --help; git switch -c autoresearch/other"}),
 ]
 PURE = {"OPENCODE_PURE": "1"}  # the client without plugins
 

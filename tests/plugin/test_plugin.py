@@ -343,6 +343,8 @@ DENIED = {
     "X=1 kill 123": "--stop",
     "python3 ./tools/verify.py --help": "tools/status.py",
     "python evaluate.py runs/t1/0001-x --split heldout": "tools/status.py",
+    "python3 tools/report.py --json": "tools/status.py",
+    "grep held runs/t1/report.html": "tools/status.py",
     "./scripts/start.sh": "tools/status.py",
     "tools/stop.py --now": "tools/status.py",
     "opencode run x": "tools/status.py",
@@ -390,6 +392,7 @@ git config a b
 curl x|wget x|ssh x|scp x y|rsync x y|nc x 1|python3 -m pip install x|pip3 install x|uv run x|npm i|npx x|conda x
 apt install x|apt-get install x|sudo x|rm x|kill 1|pkill x|killall x|tools/verify x|python verify.py
 tools/audit x|python audit.py|evaluate.py x --split y|cat runs/x/verify.json
+tools/report x|python report.py|cat report.html
 ./start.sh|./start.py|./stop.py|./next_turn.py|touch STOP|tee STOP|cp x STOP|mv STOP x|echo > STOP|opencode x"""
 
 
@@ -485,11 +488,12 @@ def test_files(stage: Stage) -> None:
         ("read", {"filePath": ".env"}),
         ("read", {"filePath": "runs/t1/verify.json"}),
         ("grep", {"pattern": "x", "path": f"{root}/runs/t1/verify/01"}),
+        ("read", {"filePath": "runs/t1/report.html"}),
         ("glob", {"pattern": "*", "path": "/"}),
     )
     assert reasons[:5] == [None] * 5
     advice = [f"Edit {root}/train.py", f"Edit {root}/train.py", "the person's page", f"Edit {root}/train.py"]
-    advice += [f"is in {root}.", f"is in {root}.", "no secrets", *2 * ["held-out text"], f"is in {root}."]
+    advice += [f"is in {root}.", f"is in {root}.", "no secrets", *3 * ["held-out text"], f"is in {root}."]
     for reason, words in zip(reasons[5:], advice, strict=True):
         assert reason is not None and words in reason
 
