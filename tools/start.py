@@ -33,6 +33,7 @@ from harness import (
 from harness import branch as git_branch
 from harness.client import Client
 from harness.command import DONE, FAILED, ROOT, Parser, main
+from harness.report import files
 from harness.research import Ended, GaveUp, Screen, Started, baseline, emit, ignore, research, say
 from harness.wrapup import situation
 
@@ -230,12 +231,16 @@ def come_to_rest(root: Path, tag: str, environ: Mapping[str, str], signals: Sign
 
 
 def show_page(root: Path) -> None:
-    """What came of it."""
+    """What came of it, here and as files."""
     try:
-        lines = summary.page(situation(root))
+        now = situation(root)
     except Refused as refusal:
-        lines = [str(refusal)]
+        emit(f"\n{refusal}")
+        return
+    lines = summary.page(now)
     emit("\n" + "\n".join(lines))
+    for line in files.leave(now, lines):
+        emit(line)
 
 
 def find_opencode(root: Path) -> Path:
