@@ -336,7 +336,9 @@ def commit(git: Git, world: World) -> dict[int, str]:
     for one in world.candidates:
         text, message = one.text.encode(), f"{one.message}\n".encode()
         stream += f"commit refs/autoresearch/{TAG}/{one.number:04d}\nmark :{one.mark}\n".encode()
-        stream += f"committer {TAG} <{TAG}@localhost> {int(BEGAN)} +0000\ndata {len(message)}\n".encode() + message
+        # Another time for each: the same edit tried twice is two commits, as on the bench.
+        who = f"{TAG} <{TAG}@localhost> {int(BEGAN) + one.number} +0000"
+        stream += f"committer {who}\ndata {len(message)}\n".encode() + message
         stream += f"from {f':{one.parent}' if one.parent else base}\n".encode()
         stream += f"M 100644 inline {TRAIN}\ndata {len(text)}\n".encode() + text + b"\n"
     tip = f":{world.mark}" if world.mark else base

@@ -26,6 +26,7 @@ def test_the_bench_goes_on_with_it(root: Path) -> None:
     decided = [one.decision.status for one in now.experiments if one.decision]
     assert len(decided) == 41
     assert set(decided) == {"keep", "discard", "crash"}
+    assert len({one.commit for one in now.experiments}) == 41, "the same edit again is another commit"
     assert any(len(one.runs) > 1 for one in now.experiments[1:]), "some were confirmed"
     assert now.learned is not None and now.learned.raced > 0
     rows = ledger.parse((root / "results.tsv").read_text())
