@@ -119,7 +119,7 @@ def begin(given: argparse.Namespace) -> list[str]:
         if given.named:
             plan = draw_up(now, given)
             if plan.is_search:
-                environment.enter(ROOT, "optuna")
+                environment.need(ROOT, "optuna")
             sweep_step.begin(now, plan)
             present = [axis for axis in plan.axes if axis.before in axis.values and not plan.is_search]
             passed = [f"{axis.name} = {axis.before} is the incumbent's, and is not run again" for axis in present]
@@ -134,7 +134,7 @@ def begin(given: argparse.Namespace) -> list[str]:
         elif given.resume:
             sweep_step.reopen(now, plan)
         elif plan.is_search and not given.show:
-            environment.enter(ROOT, "optuna")
+            environment.need(ROOT, "optuna")
         return []
 
 
@@ -142,7 +142,7 @@ def body() -> int:
     given = arguments()
     seconds = attend.patience(given.wait)
     if given.plot:
-        environment.enter(ROOT, "matplotlib")
+        environment.need(ROOT, "matplotlib")
 
     def say(line: str) -> None:
         if not given.json:
