@@ -373,7 +373,7 @@ class Run:
         self._warned = False
         self._channel, self._folder = channel, folder
         self._feeder: subprocess.Popen[bytes] | None = None
-        self._pending: deque[tuple[int, Any, Any, dict[str, float]]] = deque()
+        self._pending: deque[tuple[int, dict[str, Any], list[str], Any, Any]] = deque()
         self._recent: deque[float] = deque(maxlen=8)
         self._first_loss = 0.0
         self._smooth = 0.0
@@ -436,33 +436,41 @@ class Run:
 
     # -- the curve
 
-    def log(self, step: int, loss: torch.Tensor | float, **extra: float) -> None:
+    def log(self, step: int, loss: torch.Tensor | float, **extra: torch.Tensor | float) -> None:
         """Records the loss (a 0-d tensor, nats a token) of a step for the curve and for who is watching.
 
-        Never waits for the device: a tensor is copied in the background and looked at some steps later.
+        Never waits for the device: tensors are copied in the background and looked at some steps later. Of the
+        `extra` numbers, 0-d tensors go into the curve alone, plain ones are shown as well.
         A loss that is not finite, or that stays far worse than a uniform guess, ends the run."""
         import torch
 
-        if isinstance(loss, torch.Tensor) and loss.device.type == "cuda":
-            value: Any = torch.empty((), dtype=torch.float32, pin_memory=True)
-            value.copy_(loss.detach(), non_blocking=True)
-            copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        given: dict[str, Any] = {"loss": loss, **extra}
+        plain = {name: value for name, value in given.items() if not isinstance(value, torch.Tensor)}
+        names = [name for name in given if name not in plain]
+        values: Any = torch.stack([given[name].detach().float() for name in names]) if names else torch.empty(0)
+        copied: Any = None
+        if values.device.type == "cuda":
+            there: Any = torch.empty(values.shape, pin_memory=True)
+            there.copy_(values, non_blocking=True)
+            values, copied = there, torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
-        else:
-            value, copied = float(loss.detach() if isinstance(loss, torch.Tensor) else loss), None
-        self._pending.append((step, value, copied, extra))
+        self._pending.append((step, plain, names, values, copied))
         while self._pending:
-            step, value, copied, extra = self._pending[0]
+            copied = self._pending[0][-1]
             if copied is not None and not copied.query():
                 if len(self._pending) <= self.NOT_FINITE_AFTER:
                     return
                 copied.synchronize()
-            self._pending.popleft()
-            self._judge(step, float(value), extra)
+            self._judge_next()
 
-    def _judge(self, step: int, loss: float, extra: dict[str, float]) -> None:
+    def _judge_next(self) -> None:
+        step, plain, names, values, _ = self._pending.popleft()
+        numbers = {**plain, **dict(zip(names, values.tolist(), strict=True)), "wait_s": self._waited}
+        if step % 10 == 0:
+            numbers["memory_mb"] = self.device_info.peak_memory_mb()
+        loss = float(numbers.pop("loss"))
         finite = math.isfinite(loss)
-        self._channel.send({"op": "log", "step": step, "loss": loss if finite else None, "extra": extra})
+        self._channel.send({"op": "log", "step": step, "loss": loss if finite else None, "extra": numbers})
         if not finite:
             self._stop(f"loss is {loss} at step {step}")
         self._recent.append(loss)
@@ -475,7 +483,7 @@ class Run:
         is_full = len(self._recent) == self._recent.maxlen
         if is_full and median > max(uniform, self._first_loss) + self.DIVERGED_OVER:
             self._stop(f"diverged by step {step}: loss {median:.2f}, guessing uniformly gives {uniform:.2f}")
-        self._display.show(self, step, self._smooth, extra)
+        self._display.show(self, step, self._smooth, {k: v for k, v in plain.items() if k != "loss"})
 
     def _stop(self, why: str) -> NoReturn:
         self._display.close()
@@ -502,8 +510,7 @@ class Run:
         write_whole(work / "model.json", json.dumps({"config": config, **facts}))
         totals = self._ask({"op": "finish"})
         while self._pending:
-            step, value, _, extra = self._pending.popleft()
-            self._judge(step, float(value), extra)
+            self._judge_next()
         self._display.close()
         if totals["share"] > 1.02:
             print(f"train: {totals['share'] - 1:.1%} over the budget: the last step or the end took long")

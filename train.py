@@ -54,6 +54,7 @@ VALUE_DECAY = 0.003  # of the value embeddings; mar8: worth 0.0016
 MUON_BETA2 = 0.95  # memory of NorMuon's per-neuron variance; mar8: 0.90 and 0.98 are worse
 MOMENTUM_START = 0.85  # Muon's momentum: short while gradients still turn fast; modded-nanogpt
 MOMENTUM_END = 0.95  # and longer from MOMENTUM_RAMP on; mar8: 0.96 is worse
+LOOK_EVERY = 16  # steps between two looks at what tools/diagnose.py reads, see Vitals
 COMPILE_ON = ("cuda",)  # device types where torch.compile pays; a short run on a CPU does not win it back
 
 # Profile `full`: one H100, five minutes. AdamW's learning rates are for width 768, see build_optimizer.
@@ -564,6 +565,51 @@ def warm_up(loss_of: Callable[[Tensor, Tensor], Tensor], optimizer: MuonAdamW, x
         torch.cuda.synchronize()
 
 
+class Vitals:
+    """What a diagnosis needs beside the loss. All of it stays 0-d tensors: nothing waits for the device."""
+
+    def __init__(self, model: GPT) -> None:
+        self.model, self.kept = model, dict[str, list[Tensor]]()
+        tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        self.kinds: dict[str, list[Tensor]] = {"embedding": [], "head": [], "matrix": []}
+        for name, p in model.named_parameters():
+            kind = "embedding" if id(p) in tables else "head" if name.startswith("head") else "matrix"
+            if p.ndim == 2:
+                self.kinds[kind].append(p)
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Keeps every eighth row of the weights, to see by how much the step moves them."""
+        self.kept = {kind: [p[::8].clone() for p in own] for kind, own in self.kinds.items() if own}
+
+    @torch.no_grad()
+    def after_step(self, x: Tensor) -> dict[str, Tensor]:
+        """Of each kind the gradients' norm, and the update's as a share of the weights'; the share of neurons
+        without gradient in the worst matrix; the largest attention score |q·k|/√head_dim in the start of a row."""
+        signs, total = {}, nn.utils.get_total_norm
+        for kind, before in self.kept.items():
+            own = self.kinds[kind]
+            signs[f"grad_{kind}"] = total([p.grad for p in own if p.grad is not None])
+            moved = total([p[::8] - old for p, old in zip(own, before, strict=True)])
+            signs[f"update_{kind}"] = moved / total(before).clamp_min(1e-12)
+        grads = [p.grad for p in self.kinds["matrix"] if p.grad is not None]
+        if grads:
+            signs["dead"] = torch.stack([(g.abs().amax(neuron_axis(g)) == 0).float().mean() for g in grads]).amax()
+        scores: list[Tensor] = []
+
+        def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+            q, k = (one[0, -64:].float().transpose(0, 1) for one in given[:2])  # [heads, 64, head_dim]
+            scores.append((q @ k.mT).abs().amax() / q.size(-1) ** 0.5)
+
+        attends = [module for module in self.model.modules() if isinstance(module, WindowedAttention)]
+        hooks = [module.register_forward_pre_hook(look) for module in attends]
+        if hooks:
+            self.model(x[:1, : x.size(1) // 4])  # short: a whole look costs a CPU 0.3 % of its time
+        for hook in hooks:
+            hook.remove()
+        return {**signs, **({"score": torch.stack(scores).amax()} if scores else {})}
+
+
 def train(run: Any, hp: SimpleNamespace) -> None:
     """Build, warm up, and step through the batches until the budget is spent."""
     rows, T = hp.DEVICE_BATCH_SIZE, run.sequence_length
@@ -600,6 +646,7 @@ def train(run: Any, hp: SimpleNamespace) -> None:
     gc.freeze()
     gc.disable()
 
+    vitals = Vitals(model)
     for step, microbatches in enumerate(run.batches(rows, accum=accum)):
         lr_scale = learning_rate_scale(run.progress, hp.WARMUP, hp.WARMDOWN, hp.FINAL_LR)
         mean_loss = torch.zeros((), device=run.device)
@@ -607,10 +654,13 @@ def train(run: Any, hp: SimpleNamespace) -> None:
             loss = step_loss(x, y) / accum
             loss.backward()
             mean_loss += loss.detach()
+        if step % LOOK_EVERY == 0:
+            vitals.before_step()
         optimizer.step(lr_scale, momentum_at(run.progress, hp.MOMENTUM_RAMP), decay_scale(run.progress))
+        signs = vitals.after_step(x) if step % LOOK_EVERY == 0 else {}
         optimizer.zero_grad()
         mfu = {"mfu": 100 * flops * run.tokens_per_second / run.peak_flops} if run.peak_flops else {}
-        run.log(step, mean_loss, lr=lr_scale, **mfu)  # the tensor: to ask for its value would wait for the device
+        run.log(step, mean_loss, lr=lr_scale, **mfu, **signs)  # tensors: a value would wait for the device
     run.finish(model, config, flops_per_token=flops, depth=hp.DEPTH)
 
 

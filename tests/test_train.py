@@ -330,3 +330,43 @@ def test_out_of_memory_ends_with_one_line(monkeypatch, kind):
     with pytest.raises(SystemExit) as caught:
         train.main()
     assert str(caught.value).startswith(f"train: out of memory at B={train.SMALL_DEVICE_BATCH_SIZE}: lower SMALL_")
+
+
+def test_vitals_measure_gradients_updates_and_scores():
+    model = make_model()
+    optimizer = train.build_optimizer(model, HP, torch.float32)
+    vitals, x = train.Vitals(model), some_tokens(4)
+    train.training_loss(model, x, x, 8).backward()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    vitals.before_step()
+    optimizer.step(1.0, 0.9, 1.0)
+    signs = vitals.after_step(x)
+    assert all(value.ndim == 0 and value.isfinite() for value in signs.values())
+    head = model.head.weight
+    assert signs["grad_head"] == pytest.approx(head.grad.norm().item())
+    moved = (head - before["head.weight"])[::8].norm() / before["head.weight"][::8].norm()
+    assert signs["update_head"] == pytest.approx(moved.item())
+    assert {name for name in signs if name.startswith("grad_")} == {"grad_embedding", "grad_head", "grad_matrix"}
+    assert 0 < signs["score"] <= HP.HEAD_DIM**0.5 + 1e-4  # which is what QK norm promises
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    with torch.no_grad():
+        model.blocks[0].mlp.up.weight.grad[: HP.WIDTH] = 0
+    assert vitals.after_step(x)["dead"] == pytest.approx(0.25)
+
+
+def test_vitals_change_nothing():
+    def steps(look: bool) -> list[torch.Tensor]:
+        model = make_model()
+        optimizer = train.build_optimizer(model, HP, torch.float32)
+        vitals, x = train.Vitals(model), some_tokens(4)
+        for _ in range(3):
+            train.training_loss(model, x, x, 8).backward()
+            if look:
+                vitals.before_step()
+            optimizer.step(1.0, 0.9, 1.0)
+            if look:
+                vitals.after_step(x)
+            optimizer.zero_grad()
+        return [p.detach() for p in model.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(steps(True), steps(False), strict=True))

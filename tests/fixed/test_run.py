@@ -191,3 +191,17 @@ class Ring:
 
     def load(self, slot):
         return slot
+
+
+def test_tensors_go_into_the_curve_and_plain_numbers_are_shown_too(tiny, tmp_path):
+    make_bench(tmp_path, "loss, plain=7.0, norm=loss.detach() * 2, lost=loss * float('nan')")
+    done = train(tmp_path)
+    assert done.returncode == 0, done.stderr
+    points = [json.loads(line) for line in (tmp_path / "runs/standalone/curve.jsonl").read_text().splitlines()]
+    assert all(point["norm"] == pytest.approx(2 * point["loss"], rel=1e-6) for point in points)
+    assert all(point["plain"] == 7.0 and point["lost"] != point["lost"] for point in points)
+    waits = [point["wait_s"] for point in points]
+    assert waits == sorted(waits)
+    assert [at for at, point in enumerate(points) if "memory_mb" in point] == list(range(0, len(points), 10))
+    assert "plain 7" in done.stdout
+    assert "norm" not in done.stdout

@@ -11,11 +11,11 @@ EDITS = [
         optimizer.step(lr_scale, """,
     ),
     (
-        "        run.log(step, mean_loss, lr=lr_scale, **mfu)",
+        "        run.log(step, mean_loss, lr=lr_scale, **mfu,",
         """\
         extra = {"grad_norm": float(grad_norm), "head_norm": float(model.head.weight.detach().norm())}
         if step % 4 == 0:
             print(f"step {step}: {run.tokens} tokens in {run.seconds:.1f} s, {extra}")
-        run.log(step, mean_loss, lr=lr_scale, **extra, **mfu)""",
+        run.log(step, mean_loss, lr=lr_scale, **extra, **mfu,""",
     ),
 ]
