@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness import Refused, attend, campaign, record, state, steering, submit
+from harness import Refused, attend, campaign, novelty, record, state, steering, submit
 from harness.command import DONE, FAILED, ROOT, RUNNING, Parser, main, show_json
 from harness.record import Run
 from harness.situation import Situation, look
@@ -19,11 +19,16 @@ STOP_PATIENCE = 60.0  # seconds
 EXAMPLES = """\
   scripts/run_experiment.sh --baseline            the committed train.py, first of all
   scripts/run_experiment.sh -m "exp: lr 0.02"     the edit in train.py, against the incumbent
+  scripts/run_experiment.sh --again -m "exp: …"   the same, though it was tried before
   scripts/run_experiment.sh --confirm             once more on another seed, when the verdict asks for it
   scripts/run_experiment.sh --retry 0012          a near miss once more, on today's incumbent
   scripts/run_experiment.sh --fix -m "fix: shape" the next attempt of an experiment that crashed
   scripts/run_experiment.sh --wait 600            come back to the run in progress, or start it again
-  scripts/run_experiment.sh --stop                end the run in progress now"""
+  scripts/run_experiment.sh --stop                end the run in progress now
+
+An edit that is near one tried on the same incumbent, and not kept, is refused with what came of it: the same
+change in other words, or to a value within 10 %. --again runs it all the same. Tried on another incumbent it runs,
+with a note. --retry, --confirm and --fix are never refused for that."""
 
 
 def arguments() -> argparse.Namespace:
@@ -35,6 +40,7 @@ def arguments() -> argparse.Namespace:
     form.add_argument("--fix", action="store_true", help="next attempt of the experiment that crashed (with -m)")
     form.add_argument("--retry", type=int, metavar="N", help="try experiment N once more, as status offers it")
     form.add_argument("--stop", action="store_true", help="end the run in progress; it is logged as a discard")
+    parser.add_argument("--again", action="store_true", help="run an edit (-m) that was tried before")
     parser.add_argument(
         "--wait",
         nargs="?",
@@ -48,6 +54,8 @@ def arguments() -> argparse.Namespace:
     wants_message = not (given.baseline or given.confirm or given.stop or given.retry is not None)
     if given.message is not None and not wants_message:
         parser.error("-m goes with an edit of train.py or with --fix alone")
+    if given.again and (given.message is None or given.fix):
+        parser.error("--again goes with -m, and not with --fix")
     if given.message is not None and not given.message.strip():
         parser.error("-m is empty: say what is tried")
     if given.message is None and wants_message and (given.fix or given.wait is None):
@@ -98,13 +106,14 @@ def body() -> int:
         now = look(ROOT)
         begins = given.message is not None and not given.fix
         diff = steering.changes(now) if begins else []  # what the model may have passed by
+        tried = novelty.check(now, given.again) if begins else []
         path = start(given, now)
 
     def say(line: str) -> None:
         if not given.json:
             print(line, flush=True)
 
-    for note in now.notes:
+    for note in [*now.notes, *tried]:
         say(f"note: {note}")
     if diff:
         say(f"note: {steering.CHANGED}")
@@ -120,7 +129,7 @@ def body() -> int:
     if now.branch.tag != path.parent.name:
         raise Refused(f"another branch was checked out meanwhile: git switch autoresearch/{path.parent.name}")
     if given.json:
-        show_json({**as_json(run, now), **({"program_diff": diff} if begins else {})})
+        show_json({**as_json(run, now), **({"program_diff": diff, "tried_before": tried} if begins else {})})
     else:
         show(run, now)
     if run.record is None:

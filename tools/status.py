@@ -7,7 +7,20 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from harness import attend, box, campaign, disk, limits, steering, stint, sweep
+from harness import (
+    Refused,
+    attend,
+    box,
+    campaign,
+    direction,
+    disk,
+    lessons,
+    limits,
+    memory,
+    steering,
+    stint,
+    sweep,
+)
 from harness import prospects as prospect
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
@@ -28,6 +41,8 @@ def facts(now: Situation) -> dict[str, Any]:
     program = steering.read(now.root)
     set_limits, complaints = stint.limits(now)
     short = disk.shortage(now.root)
+    learned = lessons.read(now.folder)
+    offers = prospects(now)
     found: dict[str, Any] = {
         "state": now.state.name,
         "tag": now.branch.tag,
@@ -41,7 +56,10 @@ def facts(now: Situation) -> dict[str, Any]:
         "noise": noise_facts(now),
         "belief": belief(now),
         "racing": racing(now),
-        "prospects": prospects(now),
+        "prospects": offers,
+        "lessons": lessons.told(learned),
+        "reflection_due": lessons.due(learned, now.tried),
+        "direction": turn(now, offers),
         "experiments": len(now.experiments),
         "kept": best.number if best else 0,
         "baseline": None,
@@ -125,6 +143,27 @@ def sweeping(now: Situation) -> dict[str, Any] | None:
     return {"name": plan.name, "constants": plan.constants, "done": done, "size": plan.size}
 
 
+def turn(now: Situation, offers: list[str]) -> str | None:
+    """Where to turn, where the next experiment is due and research stagnates."""
+    if now.state.name != "clean" or now.campaign is None:
+        return None
+    decided = [(e, e.decision.status) for e in now.experiments if e.decision and not e.is_baseline]
+    tried = [direction.Tried(status) for _, status in decided]
+    if direction.without_keep(tried) < direction.ONE_THEME:
+        return None  # then nothing needs to be looked up
+    git = now.branch.git
+    try:
+        known = memory.ask(now.root, lambda index: index.themes(index.follow(now.folder, git)))
+    except Refused:  # no sqlite3: that there was no keep for long, the records tell
+        known = {}
+    tried = [direction.Tried(status, known.get(e.number, ())) for e, status in decided]
+    stuck = direction.stagnation(tried)
+    if stuck is None:
+        return None
+    ideas = direction.read(now.root / direction.CATALOGUE)
+    return direction.answer(stuck, tried, offers, ideas, now.campaign.profile)
+
+
 def result(experiment: Experiment) -> dict[str, Any]:
     decision = experiment.decision
     assert decision is not None
@@ -178,6 +217,8 @@ def show(found: dict[str, Any]) -> None:
         print(f"goal: {found['goal']}")
     for line in steering.told(found["program_diff"]):
         print(line)
+    for lesson in found["lessons"]:
+        print(f"lesson: (the agent's own words) {lesson}")
     if found["experiments"] and not found["program_changed"]:
         print("program.md: as it was at the last run")
     if found["budget"]:
@@ -231,6 +272,13 @@ def show(found: dict[str, Any]) -> None:
         print(f"sweep {swept['name']}: {told} (tools/sweep.py --stop ends it)")
     for line in found["prospects"]:
         print(f"prospect: {line}")
+    if found["direction"]:
+        print(f"direction: {found['direction']}")
+    if found["reflection_due"]:
+        print(
+            f"reflect: {found['reflection_due']} experiments since the last lesson: what worked, what did not, "
+            'what is next, in one line: tools/log_result.py --lesson "…"'
+        )
     if found["elsewhere"]:
         print(f"in progress elsewhere: {found['elsewhere']}")
     for note in found["notes"]:

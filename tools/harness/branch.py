@@ -263,12 +263,42 @@ def merged(git: Git, base: str, theirs: str, ours: str) -> bytes | None:
             return None
 
 
+def commit_named(git: Git, tag: str, name: str) -> str | None:
+    """The commit that `name` is: an experiment's number or a commit's hash; None where it is none, or has no
+    parent."""
+    if name.isascii() and name.isdigit() and len(name) <= 6:
+        refs = [f"refs/autoresearch/{tag}/{int(name):04d}"]
+    elif name.isascii() and name.isalnum():
+        refs = []
+    else:
+        return None
+    for ref in [*refs, name]:
+        if (found := git.ask("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")) is None:
+            continue
+        if git.ask("rev-parse", "--verify", "--quiet", f"{ref}^") is not None:
+            return found.decode().strip()
+    return None
+
+
 def changed_text(git: Git, old: str, new: str) -> list[str]:
     """The lines of train.py that were added or removed from commit `old` to commit `new`."""
     shown = git.run("diff-tree", "-p", "--unified=0", "--no-renames", "--no-ext-diff", old, new, "--", TRAIN)
     lines = shown.decode("utf-8", "replace").split("\n")
     start = next((at for at, line in enumerate(lines) if line.startswith("@@")), len(lines))
     return [line[1:] for line in lines[start:] if line.startswith(("+", "-"))]
+
+
+def patched(text: bytes, diff: bytes) -> bytes | None:
+    """train.py with this text and a unified diff applied to it; None where it does not fit."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / TRAIN
+        path.write_bytes(text)
+        git = Git(Path(folder))  # no repository there: no other file can be reached
+        for strip in ("-p1", "-p0"):  # with the prefixes a/ and b/, or without
+            if git.ask("apply", strip, "--unidiff-zero", f"--include={TRAIN}", "-", data=diff) is not None:
+                changed = path.read_bytes()
+                return changed if changed != text else None
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -59,6 +59,11 @@ class Situation:
         return experiments.incumbent(self.experiments[:-1], self.runs)
 
     @property
+    def tried(self) -> int:
+        """How many experiments are decided, the baseline not counted."""
+        return sum(e.decision is not None and not e.is_baseline for e in self.experiments)
+
+    @property
     def noise(self) -> Noise | None:
         return self.learned.noise if self.learned else None
 

@@ -12,13 +12,13 @@ from .similar import Change, Part
 # In this order, first what decides: a theme's pattern is looked for in the names that a changed statement is made
 # of, in capitals or not; where none is found, in the class and function that it stands in.
 TABLE: dict[str, str] = {
-    "batch": r"total_batch|batch_size|device_batch|grad_accum|accum\b|batch",
+    "batch": r"total_batch|batch_size|device_batch|accum|batch",
     "regularization": r"decay|dropout|label_smooth|clip|cautious",
-    "schedule": r"warm_?up|warm_?down|cool_?down|final_lr|schedule|lr_scale|learning_rate_scale|cosine|ramp|progress",
+    "schedule": r"warm_?up|warm_?down|cool_?down|final_lr|schedule|lr_scale|cosine|ramp|progress",
     "learning rate": r"\w*_lr\b|\blr\b|learning_rate|lr_mult",
-    "optimizer": r"muon|adam|betas?\d?\b|momentum|polar|orthogonal|newton|optimi[sz]er|nesterov|sgd|lion|soap|ema\b",
+    "optimizer": r"muon|adam|betas?\d?\b|momentum|polar|orthogonal|newton|optimi[sz]er|nesterov|sgd|lion|soap",
     "initialization": r"init\w*|zeros_|uniform_|normal_|bound\b",
-    "attention": r"rope|rotary|rotate|window|head_dim|n_?heads?|heads|q, ?k\b|attention|attn|softmax|gate|kv\b|values?\b",
+    "attention": r"rope|rotary|rotate|window|head_dim|n_?heads?|heads|q, ?k\b|att|softmax|gate|kv\b|values?\b",
     "embedding": r"embedding\w*|wte|bigram|vocab|x0\w*|tokens?\b|smear",
     "width and depth": r"depth|width|n_layers?|n_embd|layers|aspect|expansion|hidden",
     "loss": r"loss\w*|softcap|cross_entropy|logits?|head\b|unembedding|z_loss",
