@@ -345,14 +345,15 @@ def _compare(before: _Program, after: _Program) -> Change:
     # What stands in both, letter for letter, needs no closer look.
     same = Counter((u.scope, u.text) for u in before.units) & Counter((u.scope, u.text) for u in after.units)
     old_units, new_units = (list(_without(program.units, same)) for program in (before, after))
-    given = _given(new_units, before, after)
     # First all names that only one of the two has are blank; then the candidate's are called as the parent's that
     # they took the place of, and what is left blank is new.
     renamed = _renamings(
         [line for unit in old_units for line in _lines(unit, _Names(before, after))],
-        [line for unit in new_units for line in _lines(unit, _Names(after, before, given))],
+        [line for unit in new_units for line in _lines(unit, _Names(after, before))],
     )
     old = [line for unit in old_units for line in _lines(unit, _Names(before, before))]
+    given = _given(new_units, before, after)
+    given = {(home, name): value for (home, name), value in given.items() if name not in renamed.get(home, {})}
     names = _Names(after, before, given, renamed)
     new = [_numbered(line) for unit in new_units for line in _lines(unit, names)]
     parts: list[Part] = []
@@ -403,15 +404,15 @@ def _matches(old: Sequence[_Line], new: Sequence[_Line]) -> Sequence[tuple[str, 
 def _renamings(old: Sequence[_Line], new: Sequence[_Line]) -> dict[str, dict[str, str]]:
     """By function: which name of the parent each strange name of the candidate stands for, as statements that are
     otherwise alike tell."""
-    votes: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    votes: dict[str, dict[tuple[str, str], None]] = defaultdict(dict)  # in order: what binds a name comes first
     for tag, i, j, k, m in _matches(old, new):
         if tag == "equal":
             for a, b in zip(old[i:j], new[k:m], strict=True):
-                votes[b.function].update(zip(b.names, a.names, strict=True))
+                votes[b.function].update(dict.fromkeys(zip(b.names, a.names, strict=True)))
     found: dict[str, dict[str, str]] = {}
     for function, pairs in votes.items():
         names: dict[str, str] = {}
-        for (theirs, ours), _ in pairs.most_common():
+        for theirs, ours in pairs:
             if theirs not in names and ours not in names.values():
                 names[theirs] = ours
         found[function] = names
