@@ -5,21 +5,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness import Refused, branch, campaign, memory, similar, themes
+from harness import Refused, branch, campaign, memory, recollection, similar
 from harness.branch import TRAIN, Branch, Git
 from harness.command import DONE, ROOT, Parser, main, show_json
-from harness.memory import Memory, Past
+from harness.memory import Memory
+from harness.recollection import Answer
 from harness.text import said
 
 NAME = "recall"
 NEXT = "tools/status.py"
 MOST = 10  # experiments that are shown
-LIKE_MOST = 0.75  # distance up to which an experiment is like an edit
 EXAMPLES = """\
   tools/recall.py "value embedding decay"     where all of the words stand, else any: message, note, diff
   tools/recall.py --similar                   what was tried that is like the edit in train.py
@@ -46,31 +43,26 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-@dataclass(frozen=True)
-class Answer:
-    """`found`: experiments with their distance, where they are like something; `note`: a word on all of them."""
-
-    found: list[tuple[float | None, Past]]
-    note: str = ""
-    total: int = 0
-    complaints: tuple[str, ...] = ()
-
-
 def body() -> int:
     given = arguments()
     folders = places(given)
     change = edit(given.similar) if given.similar is not None else None
+    words = " ".join(given.words)
 
     def question(index: Memory) -> Answer:
-        campaigns = [index.follow(folder, git) for folder, git in folders]
-        answer = look_up(index, given, campaigns, change)
-        return Answer(answer.found, answer.note, answer.total, tuple(index.complaints))
+        at = [index.follow(folder, git) for folder, git in folders]
+        if change is not None:
+            return recollection.alike(index, at, change, given.most)
+        if words:
+            return recollection.with_words(index, at, words, given.most)
+        choose = recollection.near_misses if given.near_misses else recollection.dead_ends
+        return choose(index, at, given.most)
 
     answer = memory.ask(ROOT, question)
     if given.json:
-        show_json(as_json(answer))
+        show_json({**recollection.as_json(answer), "next": NEXT})
         return DONE
-    for line in page(answer, by_theme=given.dead_ends, tags=len(folders) > 1):
+    for line in recollection.page(answer, named=len(folders) > 1):
         print(line)
     print(f"next: {NEXT}")
     return DONE
@@ -97,35 +89,6 @@ def places(given: argparse.Namespace) -> list[tuple[Path, Git | None]]:
 
 def _tags(root: Path) -> list[str]:
     return sorted(path.parent.name for path in (root / "runs").glob("*/campaign.json"))
-
-
-def look_up(
-    index: Memory, given: argparse.Namespace, campaigns: Sequence[str], change: similar.Change | None
-) -> Answer:  # fmt: skip
-    if change is not None:
-        alike = [pair for pair in index.alike(change, campaigns) if pair[0] <= LIKE_MOST]
-        told = f"like: {said(similar.summary(change), 200)}"
-        return Answer([(gap, past) for gap, past in alike[: given.most]], told, len(alike))
-    if given.words:
-        found = index.search(" ".join(given.words), campaigns, given.most)
-        return Answer([(None, past) for past in found], total=len(found))
-    known = index.all(campaigns)
-    if given.near_misses:
-        found = sorted((past for past in known if past.is_near_miss), key=lambda past: past.error or 0.0)
-    else:
-        found = [past for past in reversed(known) if past.is_dead_end]
-    return Answer([(None, past) for past in found[: given.most]], totals(known), len(found))
-
-
-def totals(known: Sequence[Past]) -> str:
-    """How often each theme was tried, and kept."""
-    counts = []
-    for theme in themes.NAMES:
-        own = [past for past in known if theme in past.themes]
-        kept = sum(past.status == "keep" for past in own)
-        if own:
-            counts.append(f"{theme} {kept} of {len(own)}")
-    return f"kept by theme: {', '.join(counts)}" if counts else ""
 
 
 def edit(named: str) -> similar.Change:
@@ -171,83 +134,6 @@ def _is_diff(text: bytes) -> bool:
 
 def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "replace")
-
-
-# ---------------------------------------------------------------------------------------------------
-# What is shown. All words in it are the agent's own, or a run's: cleaned, and in a place of their own.
-
-
-def page(answer: Answer, by_theme: bool, tags: bool) -> list[str]:
-    lines = [answer.note] if answer.note else []
-    if not answer.found:
-        return [*lines, "nothing of that kind was tried yet", *_complaints(answer)]
-    groups = {theme: [p for p in answer.found if p[1].themes[0] == theme] for theme in themes.NAMES}
-    for theme, own in groups.items() if by_theme else [("", answer.found)]:
-        lines += [f"{theme}:"] if theme and own else []
-        for gap, past in own:
-            lines += entry(gap, past, tags)
-    if answer.total > len(answer.found):
-        lines.append(f"({answer.total - len(answer.found)} more: --most {answer.total})")
-    return [*lines, *_complaints(answer)]
-
-
-def entry(gap: float | None, past: Past, tags: bool) -> list[str]:
-    """An experiment in two or three lines."""
-    name = f"{said(past.tag, 40)}/{past.number:04d}" if tags else f"{past.number:04d}"
-    score = f" {past.val_bpb:.6f}" if past.val_bpb is not None else ""
-    gain = ""
-    if past.gain is not None and past.gain_sd is not None:
-        gain = f" ({past.gain:+.4f} ± {past.gain_sd:.4f})"
-    like = f" {1 - gap:.0%} alike" if gap is not None else ""
-    head = f"{name} {past.hash[:7]} {past.status}{score}{gain}{like} [{', '.join(past.themes)}]"
-    told = [f"{head} {said(past.description, 120)}", f"     edit: {said(_edit(past), 160)}"]
-    if past.status == "crash" and past.reason:
-        told.append(f"     crash: {said(past.reason, 120)}")
-    return [*told, f"     note: {said(past.note, 200)}"] if past.note else told
-
-
-def _edit(past: Past) -> str:
-    """What it changed: constants by name, of code the first line that came."""
-    if past.change is None:
-        return "(its texts are gone)"
-    told = similar.summary(past.change)
-    if all(part.is_setting for part in past.change):
-        return told
-    came = (line[1:].strip() for line in past.diff.split("\n") if line.startswith("+"))
-    return "; ".join([told, *[line for line in came if line][:1]])
-
-
-def _complaints(answer: Answer) -> list[str]:
-    return [f"note: {said(line)}" for line in answer.complaints]
-
-
-def as_json(answer: Answer) -> dict[str, Any]:
-    experiments = [
-        {
-            "campaign": past.tag,
-            "experiment": f"{past.number:04d}",
-            "commit": past.hash,
-            "status": past.status,
-            "val_bpb": past.val_bpb,
-            "gain": past.gain,
-            "gain_sd": past.gain_sd,
-            "themes": list(past.themes),
-            "description": said(past.description),
-            "note": said(past.note),
-            "reason": said(past.reason),
-            "edit": said(_edit(past)),
-            "diff": [said(line) for line in past.diff.split("\n")[:60]] if past.diff else [],
-            **({"distance": round(gap, 4)} if gap is not None else {}),
-        }
-        for gap, past in answer.found
-    ]
-    return {
-        "experiments": experiments,
-        "total": answer.total,
-        "note": answer.note,
-        "complaints": [said(line) for line in answer.complaints],
-        "next": NEXT,
-    }
 
 
 if __name__ == "__main__":

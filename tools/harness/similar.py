@@ -6,9 +6,9 @@ what is added or multiplied, names that the edit itself brought in or renamed, a
 do not count. Two descriptions have a distance, and are near where every part of one has its like in the other:
 then a second run would tell what the first one told.
 
-Values are near by 10 %, or by a quarter of the smaller step from what stood there before: 0.02 to 0.08 and to
-0.085, but not 0.02 to 0.03 and to 0.04. Shares close to one are measured by what they lack, as memories are: 0.98
-and 0.99 are far apart. Small whole numbers, and what is no number, are near when equal.
+Values are near by 10 %, or by a quarter of the smaller step from what stood there before, up to 25 %: 0.02 to 0.08
+and to 0.09, but not 0.02 to 0.03 and to 0.04. Shares close to one are measured by what they lack, as memories are:
+0.98 and 0.99 are far apart. Small whole numbers, and what is no number, are near when equal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from typing import Any
 Value = float | int | str | bool | None  # complex numbers, bytes and ... by their repr
 
 TENTH = math.log(1.1)  # on a scale of ratios
-QUARTER = 0.25  # of the smaller step
+QUARTER = 0.25  # of the smaller step …
+STEP_MOST = math.log(1.25)  # … up to this, on a scale of ratios
 COUNTS_MOST = 16  # whole numbers up to this are counts (layers, heads), and one more is another experiment
 FAR = 4.0  # gaps from which on there is nothing alike; 1 is the most that is near
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -98,7 +99,7 @@ def near(one: Change, other: Change) -> bool:
 
 
 def summary(change: Change) -> str:
-    """The change in a line: `MATRIX_LR 0.02 → 0.04; GPT.forward: 2 in, 1 out`."""
+    """The change in a line: `MATRIX_LR 0.02 -> 0.04; GPT.forward: 2 in, 1 out`."""
     told = [_setting(part) for part in change if part.is_setting]
     for scope in dict.fromkeys(part.scope for part in change if not part.is_setting):
         code = [part for part in change if part.scope == scope and not part.is_setting]
@@ -108,7 +109,7 @@ def summary(change: Change) -> str:
 
 
 def _setting(part: Part) -> str:
-    moved = ", ".join(f"{a} → {b}" for a, b in zip(part.old, part.new, strict=True) if _differ(a, b))
+    moved = ", ".join(f"{a} -> {b}" for a, b in zip(part.old, part.new, strict=True) if _differ(a, b))
     name, equals, rest = part.now.partition(" = ")
     plain = equals and name.isidentifier() and (rest == "#" or set(rest) <= set("(#, )[]"))
     return f"{name} {moved}" if plain else f"{part.scope or 'train.py'}: {part.now}: {moved}"
@@ -156,20 +157,20 @@ def gap(old_one: Value, old_other: Value, one: Value, other: Value) -> float:
         return FAR
     if all(isinstance(value, int) for value in (one, other)) and max(map(abs, numbers[:2])) <= COUNTS_MOST:
         return FAR
-    return min(FAR, max(_on(scale, unit, numbers) for scale, unit in _scales(numbers)))
+    return min(FAR, max(_on(*scale, numbers) for scale in _scales(numbers)))
 
 
-def _scales(numbers: Sequence[float]) -> Iterator[tuple[Callable[[float], float], float]]:
-    """Each scale that the numbers are compared on, with what is a tenth on it."""
+def _scales(numbers: Sequence[float]) -> Iterator[tuple[Callable[[float], float], float, float]]:
+    """Each scale that the numbers are compared on, with what is a tenth on it, and the most that a step allows."""
     if min(numbers) > 0 or max(numbers) < 0:
-        yield (lambda value: math.log(abs(value))), TENTH
+        yield (lambda value: math.log(abs(value))), TENTH, STEP_MOST
     else:
-        yield (lambda value: value), 0.1 * max(map(abs, numbers[:2]))
+        yield (lambda value: value), 0.1 * max(map(abs, numbers[:2])), math.inf
     if min(numbers) >= 0.5 and max(numbers) < 1:
-        yield (lambda value: math.log(1 - value)), TENTH
+        yield (lambda value: math.log(1 - value)), TENTH, STEP_MOST
 
 
-def _on(scale: Callable[[float], float], tenth: float, numbers: Sequence[float]) -> float:
+def _on(scale: Callable[[float], float], tenth: float, most: float, numbers: Sequence[float]) -> float:
     one, other, *olds = map(scale, numbers)
     apart = abs(one - other)
     if len(olds) < 2:
@@ -177,7 +178,7 @@ def _on(scale: Callable[[float], float], tenth: float, numbers: Sequence[float])
     steps = one - olds[0], other - olds[1]
     if steps[0] * steps[1] <= 0:  # one goes up and one down, or one does not move
         return FAR
-    return apart / max(tenth, QUARTER * min(map(abs, steps)))
+    return apart / max(tenth, min(most, QUARTER * min(map(abs, steps))))
 
 
 def _differ(one: Value, other: Value) -> bool:
