@@ -249,9 +249,9 @@ class Lab:
         return text
 
     def try_idea(self, message: str = "exp: an idea", **constants: Any) -> Answer:
-        """An edit, and its run."""
+        """An edit, and its run, whatever was tried before: the scores that tests make up are near each other."""
         self.edit(**constants)
-        return self.run("-m", message)
+        return self.run("--again", "-m", message)
 
     def path(self, number: int, tag: str = "t1") -> Path:
         """The folder of a run."""

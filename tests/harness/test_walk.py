@@ -68,13 +68,13 @@ def follow(lab: Lab) -> None:
     line = str(lab.status()["next"])
     if line.startswith(("edit", "fix")):
         lab.edit(SCORE=round(random.uniform(1.3, 1.6), 3), CRASH="")
-        lab.run("-m", "exp: walk") if line.startswith("edit") else lab.run("--fix", "-m", "fix: walk")
+        lab.run("--again", "-m", "exp: walk") if line.startswith("edit") else lab.run("--fix", "-m", "fix: walk")
         return
     for words, command in (
         ("--baseline", ("run_experiment.py", "--baseline")),
         ("--wait", ("run_experiment.py", "--wait")),
         ("--confirm", ("run_experiment.py", "--confirm")),
-        ("run_experiment.sh -m", ("run_experiment.py", "-m", "exp: walk")),
+        ("run_experiment.sh -m", ("run_experiment.py", "--again", "-m", "exp: walk")),
         ("log_result", ("log_result.py", "-d", "walk")),
         ("revert", ("revert.py",)),
     ):

@@ -23,7 +23,7 @@ CONFIRM = "scripts/run_experiment.sh --confirm"
 
 @dataclass
 class Bench:
-    """`outcome` maps train.py to `crash`, `refuse`, `stop` or a score; runs need `waits` attachments each.
+    """`outcome` maps train.py to `crash`, `refuse`, `tried`, `stop` or a score; runs need `waits` attachments.
 
     `soft` maps a train.py that is kept to the score of its re-test; None where the keep is no provisional one.
     """
@@ -110,6 +110,8 @@ class Bench:
                     return "run_experiment: not now"
                 if self.outcome(self.train) == "refuse":
                     return "run_experiment: refused: an import that is not declared"
+                if self.outcome(self.train) == "tried":
+                    return f"run_experiment: this is experiment 0001 again; --again runs it\nnext: {REVERT}"
             if "--confirm" in words:
                 assert self.asked or self.state == "provisional"
                 self.asked = max(self.asked - 1, 0)

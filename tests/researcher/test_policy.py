@@ -169,8 +169,9 @@ def test_it_never_runs_dry():
     assert any(label.startswith("perturb:") for label in tried)
 
 
-def test_a_refused_edit_is_taken_back_and_not_tried_again():
-    c = client(GELU, RATE, outcome=lambda train: "refuse" if "gelu" in train else outcome(train))
+@pytest.mark.parametrize("how", ["refuse", "tried"])
+def test_a_refused_edit_is_taken_back_and_not_tried_again(how):
+    c = client(GELU, RATE, outcome=lambda train: how if "gelu" in train else outcome(train))
     c.go(stop_after=4)
     assert [label for label, _ in outcomes(c)] == ["baseline", "rate=0.08", "rate=0.16", "rate=0.32"]
     assert sum("exp: [gelu]" in command for command in commands(c)) == 1

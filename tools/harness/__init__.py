@@ -16,6 +16,10 @@ undone. `limits` says when research ends by itself, `stint` what counts towards 
 A `sweep` is a plan: `constants` of train.py and their values. `sweep_step` takes the steps of the one-experiment
 commands for it, `sweep_search` asks Optuna for values, `sweep_result` and `sweep_plot` show what came of it.
 
+What was tried before is in `memory`, by words and by what an edit does (`similar`, `themes`); `novelty` asks it
+before a run, `recollection` tells it, `direction` says where to turn when nothing is kept, `lessons` keeps what
+the agent learned.
+
 Around them goes research: `plan` (which campaign), `driver` (one at a time), `model` (does it answer?), `client`
 (opencode, launched and ended), `turn` (followed), `continuation` (what comes after it), `wrapup` (what is in hand
 brought to rest), `research` (all that, until it is to end), `show` (a line for each event).

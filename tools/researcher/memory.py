@@ -142,6 +142,8 @@ class Memory:
                 self.spoilt.add(self.label)
             self.train = self.incumbent
             self._begin()
+        elif "run_experiment.sh" in command and step.startswith("tools/revert.py"):
+            pass  # refused, as it was tried before: the revert that follows spoils it
         elif "run_experiment.sh" in command and not step.startswith("scripts/run_experiment.sh -m"):
             self.in_hand = False
             self.mended = self.mended or "--fix" in command
