@@ -90,7 +90,7 @@ def test_recall_finds_words_notes_and_what_is_alike(lab: Lab) -> None:
     assert "starves the optimizer" in answer.out
     assert found(recall(lab, "--similar", "2", "--json")) == ["0002"]
     patch = lab.root / "runs" / "edit.patch"
-    patch.write_text(lab.git("diff") + "\n")
+    patch.write_text(lab.git("diff", "-U0") + "\n")
     assert found(recall(lab, "--similar", str(patch), "--json")) == ["0001"]
     lab.revert()
     for form in ("--dead-ends", "--near-misses"):

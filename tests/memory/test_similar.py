@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+from unittest import mock
 
 import pytest
 from harness import similar, themes
@@ -163,6 +164,27 @@ def test_constants_of_the_other_profile_do_not_count() -> None:
 @pytest.mark.parametrize("text", ["def f(:", "x = " + "(" * 1000, "\0", "x = 1" + "\n" + "if"])
 def test_what_is_no_python_has_no_description(text: str) -> None:
     assert describe(BASE, text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        edited("BETAS = (0.8, 0.95)\n", "BETAS = (0.8, 0.95)\n@cached\n"),  # a decorator of what follows
+        edited("    return y\n", "    return y\n    pass\n    y()\n"),
+        edited("RATE = 0.04", "RATE = 0.04; SPARE = 1"),
+        edited("RATE = 0.04", '"""\nRATE = 0.04'),  # a string that nothing ends
+        edited("RATE = 0.04", '"""\nRATE = 0.04\n"""'),
+        edited("BETAS = (0.8, 0.95)", "BETAS = (\n    0.8,\n    0.95,\n    0.99\n)"),
+        edited("import torch.nn.functional as F\n", ""),
+        SMALL + "\nLAST = 1",
+        "",
+        edited("RATE = 0.04  # of it all\n", "if 1:\n    RATE = 0.04\n"),
+    ],
+)
+def test_a_part_read_alone_is_read_as_in_the_whole(text: str) -> None:
+    found = describe(SMALL, text)
+    with mock.patch.object(similar, "_read_beside", lambda before, parent, text: similar._read(text)):
+        assert describe(SMALL, text) == found
 
 
 @settings(max_examples=60, deadline=None)

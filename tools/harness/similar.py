@@ -71,7 +71,8 @@ def describe(parent: str, candidate: str, profile: str = "") -> Change | None:
 
     `profile`: full or small, whose constants alone act; those of the other one are left out.
     """
-    before, after = _read(parent), _read(candidate)
+    before = _read(parent)
+    after = _read_beside(before, parent, candidate) if before else None
     if before is None or after is None:
         return None
     try:
@@ -214,9 +215,19 @@ class _Unit:
 
 
 @dataclass(frozen=True)
+class _Top:
+    """A statement of the module: its lines from `start` (from 0) to before `end`, and its units."""
+
+    start: int
+    end: int
+    units: tuple[_Unit, ...]
+
+
+@dataclass(frozen=True)
 class _Program:
     """The facts of all its units; `bound`: what each function binds."""
 
+    tops: tuple[_Top, ...]
     units: tuple[_Unit, ...]
     names: frozenset[str]
     made: frozenset[str]
@@ -226,16 +237,59 @@ class _Program:
 
 @functools.lru_cache(maxsize=8)
 def _read(text: str) -> _Program | None:
+    tops = _tops(text)
+    return _program(tops) if tops is not None else None
+
+
+def _read_beside(before: _Program, parent: str, text: str) -> _Program | None:
+    """The program `text`, of which only what differs from `parent` is parsed, where that stands by itself."""
+    old, new = parent.split("\n"), text.split("\n")
+    start = _alike(old, new)
+    end = _alike(old[start:][::-1], new[start:][::-1])
+    first = [top for top in before.tops if top.end <= start]
+    last = [top for top in before.tops if top.start >= len(old) - end]
+    at, until = first[-1].end if first else 0, last[0].start if last else len(old)
+    between = [top for top in before.tops if top not in first and top not in last]
+    shared = any(top.start < at or top.end > until for top in between)  # a line, by semicolons
+    middle = None
+    if not shared and "\r" not in text and "\r" not in parent:
+        # What begins or ends in the middle of a statement is no Python by itself.
+        middle = _tops("\n".join(new[at : until + len(new) - len(old)]))
+    if middle is None:
+        return _read(text)
+    return _program([*first, *middle, *last])
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many lines two texts have in common at their beginning."""
+    most = min(len(one), len(other))
+    return next((at for at in range(most) if one[at] != other[at]), most)
+
+
+def _tops(text: str) -> list[_Top] | None:
+    """The statements of a module with these lines; None where it is no Python."""
+    lines = text.split("\n")
     try:
-        units = tuple(_units(ast.parse(text).body, text.split("\n"), ""))
-        facts = [_facts(unit) for unit in units]
+        body = ast.parse(text).body
+        return [
+            _Top(_first(node) - 1, node.end_lineno or node.lineno, tuple(_units([node], lines, "")))
+            for node in body
+        ]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _program(tops: Sequence[_Top]) -> _Program | None:
+    units = tuple(unit for top in tops for unit in top.units)
+    try:
+        facts = [_facts(unit) for unit in units]
+    except RecursionError:
         return None
     imports = {alias: path for one in facts for alias, path in one.imports.items()}
     names = frozenset().union(*(one.names for one in facts), imports.values())
     made = frozenset().union(*(one.made for one in facts))
     bound = {_function(unit): one.own for unit, one in zip(units, facts, strict=True) if one.own}
-    return _Program(units, names, made, bound, imports)
+    return _Program(tuple(tops), units, names, made, bound, imports)
 
 
 _KNOWN_MOST = 4096
@@ -286,16 +340,19 @@ def _units(body: Sequence[ast.stmt], lines: Sequence[str], scope: str) -> Iterat
         if isinstance(node, ast.ClassDef) and node.body:
             head = copy.copy(node)
             head.body = [ast.Pass()]
-            first = min(at.lineno for at in (node.body[0], *getattr(node.body[0], "decorator_list", ())))
-            yield _Unit(scope, _slice(lines, node, min(first - 1, node.lineno)), head)
+            yield _Unit(scope, _slice(lines, node, min(_first(node.body[0]) - 1, node.lineno)), head)
             yield from _units(node.body, lines, _inside(scope, node.name))
         else:
             yield _Unit(scope, _slice(lines, node, node.end_lineno or node.lineno), node)
 
 
 def _slice(lines: Sequence[str], node: ast.stmt, end: int) -> str:
-    start = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
-    return "\n".join(lines[start - 1 : max(end, node.lineno)])
+    return "\n".join(lines[_first(node) - 1 : max(end, node.lineno)])
+
+
+def _first(node: ast.stmt) -> int:
+    """The first line of a statement, its decorators' among them; from 1."""
+    return min([node.lineno, *(int(one.lineno) for one in getattr(node, "decorator_list", ()))])
 
 
 def _is_silent(node: ast.AST) -> bool:
