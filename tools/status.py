@@ -1,37 +1,59 @@
 #!/usr/bin/env python3
-"""Where the campaign stands: all that is needed to go on with it, also by someone who remembers nothing."""
+"""Where the campaign stands: all that is needed to go on with it, also by someone who remembers nothing.
+
+At a terminal it is a page in colour; piped, or for an agent, plain text.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import (
     Refused,
     attend,
+    board,
     box,
     campaign,
     direction,
     disk,
+    environment,
+    integrity,
     lessons,
     limits,
     memory,
+    pareto,
+    phases,
     steering,
     stint,
     sweep,
+    whys,
 )
 from harness import prospects as prospect
+from harness.board import More
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
 from harness.ledger import clean
+from harness.report import layers
 from harness.situation import Situation, look
 from harness.text import said
+
+if TYPE_CHECKING:
+    from harness.watch import Watcher
+    from rich.console import RenderableType
 
 NAME = "status"
 SHOWN = 8  # results
 EXAMPLES = """\
   tools/status.py
+  tools/status.py --watch         live, in a second terminal; Ctrl-C ends it
+  tools/status.py --pareto        the frontier of score, memory, speed and lines of train.py
+  tools/status.py --layers        what has checked the incumbent's number
+  tools/status.py --phases        assess, plan, execute, review: done, open or failed
   tools/status.py --json"""
 
 
@@ -60,6 +82,7 @@ def facts(now: Situation) -> dict[str, Any]:
         "lessons": lessons.told(learned),
         "reflection_due": lessons.due(learned, now.tried),
         "direction": turn(now, offers),
+        "whys": whys.of(now),
         "experiments": len(now.experiments),
         "kept": best.number if best else 0,
         "baseline": None,
@@ -270,6 +293,8 @@ def show(found: dict[str, Any]) -> None:
     if swept := found["sweep"]:
         told = f"{swept['constants']}, {swept['done']} of {swept['size']} values decided"
         print(f"sweep {swept['name']}: {told} (tools/sweep.py --stop ends it)")
+    for line in found["whys"]:
+        print(line)
     for line in found["prospects"]:
         print(f"prospect: {line}")
     if found["direction"]:
@@ -289,14 +314,114 @@ def show(found: dict[str, Any]) -> None:
 def body() -> int:
     parser = Parser("tools/status.py", __doc__ or "", EXAMPLES)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--watch", action="store_true", help="follow the campaign; for a person's terminal")
+    for name in DETAILS:
+        one.add_argument(f"--{name}", action="store_true", help=f"its {name} alone")
     given = parser.parse_args()
+    is_terminal = sys.stdout.isatty() and not given.json
+    if given.watch and not is_terminal:
+        parser.error("--watch is for a person's terminal; without it, status says once how things stand")
+    if is_terminal:
+        environment.enter(ROOT, "rich")
+    if given.watch:
+        return watch()
     with campaign.lock(ROOT):
-        found = facts(look(ROOT))
+        now = look(ROOT)
+    wanted = next((name for name in DETAILS if getattr(given, name)), None)
+    if wanted is not None:
+        said = DETAILS[wanted](now)
+        if given.json:
+            show_json({wanted: said})
+        else:
+            print("\n".join(said))
+        return DONE
+    found = facts(now)
     if given.json:
         show_json(found)
+    elif is_terminal and environment.has("rich"):
+        from rich.console import Console
+
+        Console().print(board.page(found, more(now, True)))
     else:
         show(found)
     return DONE
+
+
+def watch() -> int:
+    """Until Ctrl-C."""
+    if not environment.has("rich"):
+        raise Refused("--watch needs the package rich: run scripts/setup.sh")
+    from harness.watch import Watcher, every_second
+    from rich.console import Console
+    from rich.live import Live
+
+    watcher = Watcher(ROOT)
+    end_by_signal()
+    with Live(console=Console(), screen=True, auto_refresh=False) as live:
+        every_second(lambda: live.update(drawn(watcher), refresh=True))
+    return DONE
+
+
+def drawn(watcher: Watcher) -> RenderableType:
+    """The page as it is now. A campaign that is not there yet may still come."""
+    now = watcher.look()
+    if now is None:
+        return board.message(f"{watcher.trouble}\n\nwaiting for that to change; Ctrl-C ends this")
+    if watcher.is_new:
+        watcher.kept = facts(now), more(now, False)
+    found, beside = watcher.kept
+    return board.page(found, replace(beside, running=watcher.running(now)))
+
+
+def end_by_signal() -> None:
+    """Let SIGTERM and a closed terminal end it as Ctrl-C does: with the screen put back."""
+    def leave(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
+def more(now: Situation, is_long: bool) -> More:
+    """What the page has beside the facts."""
+    decided = [(e, e.decision) for e in now.experiments if e.decision]
+    return More(
+        stairs=board.stairs((decision.status, decision.val_bpb) for _, decision in decided),
+        pace=board.pace([decision.logged_at for e, decision in decided if not e.is_baseline]),
+        phases=tuple(phases.of(phases.gather(now))),
+        lines=(*pareto.table(*pareto.of(now), most=5), *layer_lines(now)) if is_long and now.incumbent else (),
+    )
+
+
+def pareto_lines(now: Situation) -> list[str]:
+    return pareto.table(*pareto.of(now))
+
+
+def layer_lines(now: Situation) -> list[str]:
+    """What has checked the incumbent's number, from its records. What the person alone may see is not in it."""
+    best, pinned = now.incumbent, now.campaign
+    if best is None or pinned is None:
+        return ["layers: there is no incumbent yet, so no number to check"]
+    try:
+        apart = integrity.disagreeing(now.branch.git, pinned, best.runs)
+    except Refused as refusal:
+        apart = {best.runs[0].name: str(refusal)}
+    marks = {True: "held", False: "FAILED", None: "not yet"}
+    found = [one for one in layers.of(best, apart, None) if one.name != "held-out"]
+    head = f"layers: what checked {best.commit[:7]}, val_bpb {best.mean:.6f}; each has holes"
+    return [head, *(f"  {one.name:<8} {marks[one.held]:<7} {one.told}" for one in found)]
+
+
+def phase_lines(now: Situation) -> list[str]:
+    return phases.lines(phases.of(phases.gather(now)))
+
+
+DETAILS: dict[str, Callable[[Situation], list[str]]] = {
+    "pareto": pareto_lines,
+    "layers": layer_lines,
+    "phases": phase_lines,
+}
 
 
 if __name__ == "__main__":

@@ -71,6 +71,21 @@ class Git:
         answers = self.run("cat-file", "--batch-check=%(objectname)", data=asked).decode().splitlines()
         return [None if answer.endswith((" missing", " ambiguous")) else answer for answer in answers]
 
+    def texts(self, *names: str) -> list[str]:
+        """What stands behind each name (`HEAD:train.py`), empty where there is nothing; one call for all."""
+        if not names:
+            return []
+        raw = self.run("cat-file", "--batch", data="".join(f"{name}\n" for name in names).encode())
+        found, at = [], 0
+        for _ in names:
+            end = raw.index(b"\n", at)
+            head = raw[at:end].split(b" ")  # `<hash> blob <size>`, or `<name> missing`
+            size = int(head[-1]) if len(head) == 3 and head[-1].isdigit() else None
+            at = end + 1
+            found.append("" if size is None else raw[at : at + size].decode("utf-8", "replace"))
+            at += 0 if size is None else size + 1
+        return found
+
     def identity(self, when: float | None = None) -> dict[str, str]:
         """Environment for a commit: the user's own name where git knows one, else the fallback."""
         env = {}

@@ -40,14 +40,19 @@ def read(path: str | os.PathLike[str], most: int | None = None) -> list[Point]:
     points: list[Point] = []
     lines = text.rstrip("\n").split("\n")
     stride = -(-len(lines) // most) if most else 1
-    for line in lines[(len(lines) - 1) % stride :: stride]:
+    extend(points, lines[(len(lines) - 1) % stride :: stride])
+    return points
+
+
+def extend(points: list[Point], lines: Sequence[str]) -> None:
+    """Add what `lines` of the file say to the `points` before them."""
+    for line in lines:
         point = _point(line)
         if point is None:
             continue
         while points and points[-1].step >= point.step:
             points.pop()
         points.append(point)
-    return points
 
 
 def _point(line: str) -> Point | None:

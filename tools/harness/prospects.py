@@ -44,14 +44,16 @@ def find(experiments: Sequence[Experiment], known: Knowledge, beliefs: dict[int,
 def _retry(missed: dict[int, Mixture], known: Knowledge) -> Prospect | None:
     """The near miss of which another run is worth most, if that is more than a new idea's."""
     noise = known.sigma**2 + known.level.sd**2
-    worth = {
-        number: choice.value_of_runs(belief, 0.0, known.allowed, noise, known.run_value, RUNS_MOST)
-        for number, belief in missed.items()
-    }
-    best = max(worth, key=lambda number: worth[number], default=None)
-    if best is None or worth[best] <= 0:
-        return None
-    return Prospect("retry", (best,), missed[best].above(0.0), worth[best])
+    best, most = None, 0.0
+    # No run is worth more than certainty is, so most of them need no closer look.
+    certain = {number: belief.surplus(0.0) for number, belief in missed.items()}
+    for number in sorted(missed, key=lambda number: -certain[number]):
+        if certain[number] - known.run_value <= most:
+            break
+        worth = choice.value_of_runs(missed[number], 0.0, known.allowed, noise, known.run_value, RUNS_MOST)
+        if worth > most:
+            best, most = number, worth
+    return None if best is None else Prospect("retry", (best,), missed[best].above(0.0), most)
 
 
 def _combine(missed: dict[int, Mixture]) -> Prospect | None:

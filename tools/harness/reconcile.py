@@ -91,7 +91,8 @@ def mend_ledger(root: Path, tag: str, grouped: Sequence[Experiment]) -> list[str
     rows = [row(one, one.decision) for one in grouped if one.decision is not None]
     # What a provisional keep was, before its re-test was decided on.
     former = [row(one, run.decision) for one in grouped for run in one.runs if run.decision]
-    former = [one for one in former if one not in rows]
+    standing = set(rows)
+    former = [one for one in former if one not in standing]
     report = ledger.sync(campaigns.folder(root, tag) / campaigns.LEDGER, rows, former)
     notes = []
     if report.moved_to is not None:

@@ -72,12 +72,15 @@ class Situation:
         return self.experiments[-1] if self.experiments else None
 
 
-def look(root: Path) -> Situation:
-    """The situation at `root`, once what a kill left undone is mended. The caller holds the lock."""
+def look(root: Path, mend: bool = True) -> Situation:
+    """The situation at `root`, once what a kill left undone is mended. The caller holds the lock.
+
+    Without `mend` nothing is changed, and no lock is needed: for who looks on while somebody else works.
+    """
     branch = git_branch.current(root)
     campaign = campaigns.load(root, branch.tag)
     runs = campaigns.runs(root, branch.tag) if campaign else []
-    if any(reconcile.is_pending(run.decision) for run in runs):
+    if mend and any(reconcile.is_pending(run.decision) for run in runs):
         runs = reconcile.finish(branch, runs)
         branch = git_branch.current(root)
     grouped = experiments.group(runs)
@@ -90,12 +93,12 @@ def look(root: Path) -> Situation:
     if best_blob is None:
         raise Refused(f"{names[1][:7]} has no {TRAIN}: put it back on the branch {branch.ref}")
     notes = []
-    if best is not None and tip_blob != best_blob:
+    if mend and best is not None and tip_blob != best_blob:
         notes.append(reconcile.take_off_hand_commits(branch, best, best_blob))
         branch = git_branch.current(root)
     edited = blob != best_blob
 
-    if campaign is not None:
+    if mend and campaign is not None:
         if grouped and reconcile.mark_undone(grouped[-1], edited):
             runs = [record.read(run.path) or run for run in runs]
             grouped = experiments.group(runs)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import attend, campaign, record, runner, stopping
+from . import attend, campaign, record, review, runner, stopping
 from .command import DONE, FAILED, RUNNING
 from .ledger import clean
 from .record import Run
@@ -41,7 +41,8 @@ def run(command: list[str], root: Path, environ: Mapping[str, str], say: Say) ->
 
 
 def finish(root: Path, environ: Mapping[str, str], now: bool, say: Say, live: Say = lambda line: None) -> bool:
-    """Bring the campaign to rest: the run in hand is waited for, confirmed if need be, logged, reverted.
+    """Bring the campaign to rest: the run in hand is waited for, confirmed if need be, logged, reverted. Then its
+    review is written.
 
     With `now`, or once STOP says so, a run in progress is stopped, and logged as the discard that this makes it.
     `live` is told again and again how far a run is. Returns False where something had to be left open; what, `say`
@@ -53,6 +54,7 @@ def finish(root: Path, environ: Mapping[str, str], now: bool, say: Say, live: Sa
         at = situation(root)
         name, newest = at.state.name, at.newest
         if name in ("new", "clean", "edited", "provisional") or newest is None:
+            review.leave(at)
             return True
         last = newest.last
         if name == "running" and not now:
