@@ -12,8 +12,8 @@ for the `headline`: what a campaign gained on fresh seeds and held-out text, whi
 come next, and `situation` looks all of it up for a command, once `reconcile` has completed what a kill left
 undone. `limits` says when research ends by itself, `stint` what counts towards that, `stopping` why it is to end,
 `steering` what the person changed, `disk` whether there is room for a run, `summary` what came of it all. For
-thinking about it: `phases` (done or failed), `whys` (crashes in a row), `pareto` (the frontier), `review` (what held
-and what did not); `board` draws them at a terminal, and `watch` keeps them up to date.
+thinking about it: `phases` (done or failed), `whys` (crashes in a row), `pareto` (the frontier), `review` (what
+held and what did not); `board` draws them at a terminal, and `watch` keeps them up to date.
 
 A `sweep` is a plan: `constants` of train.py and their values. `sweep_step` takes the steps of the one-experiment
 commands for it, `sweep_search` asks Optuna for values, `sweep_result` and `sweep_plot` show what came of it.

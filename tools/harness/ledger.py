@@ -23,6 +23,7 @@ STATUSES = ("keep", "discard", "crash")
 DESCRIPTION_LIMIT = 300  # characters
 JOINERS = "\u200c\u200d"  # parts of words and emoji
 NO_DESCRIPTION = "(no description)"  # an empty last column is lost by editors that strip line ends
+_COMMIT, _NUMBER = re.compile(r"[!-~]{1,64}"), re.compile(r"\d{1,12}(\.\d{1,20})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class SyncReport:
 
 def clean(description: str) -> str:
     """One line without control characters, 1 to 300 characters; cleaning it again changes nothing."""
-    kept = []
-    for c in description:
+    plain = description.isascii() and description.isprintable()
+    kept = [description] if plain else []
+    for c in "" if plain else description:
         category = unicodedata.category(c)
         if category in ("Cc", "Cs", "Zl", "Zp"):  # control, surrogate, other line ends
             kept.append(" ")
@@ -98,13 +100,13 @@ def _parse_row(line: str, number: int) -> Row:
     if len(columns) != 5:
         raise LedgerError(number, f"{len(columns)} columns where 5 are expected, tab-separated")
     commit, val_bpb, memory_gb, status, description = columns
-    if not re.fullmatch(r"[!-~]{1,64}", commit) or commit == "commit":
+    if not _COMMIT.fullmatch(commit) or commit == "commit":
         raise LedgerError(number, f"{commit[:40]!r} is not a commit")
     if status not in STATUSES:
         raise LedgerError(number, f"status {status[:40]!r} is none of {', '.join(STATUSES)}")
     values = []
     for name, value in (("val_bpb", val_bpb), ("memory_gb", memory_gb)):
-        if not re.fullmatch(r"\d{1,12}(\.\d{1,20})?", value, re.ASCII):
+        if not _NUMBER.fullmatch(value):
             raise LedgerError(number, f"{name} {value[:40]!r} is not a number")
         values.append(float(value))
     return Row(commit, values[0], values[1], status, description)
@@ -119,16 +121,26 @@ def sync(path: str | os.PathLike[str], rows: Sequence[Row], former: Sequence[Row
     nonsense file is kept as NAME.old-N beside it, and rebuilt with its valid rows in place. `path` may be a
     symbolic link. Raises LedgerError for a row that cannot be written, OSError as usual.
     """
-    measured = [_parse_row(format_row(row), 0) for row in rows]
+    lines = [format_row(row) for row in rows]
     before = [_parse_row(format_row(row), 0) for row in former]
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(target.with_name(f".{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when the process dies
-        return _sync_locked(target, measured, before)
+        if _holds(target, lines):  # as it does nearly always
+            return SyncReport()
+        return _sync_locked(target, [_parse_row(line, 0) for line in lines], before)
     finally:
         os.close(lock)
+
+
+def _holds(target: Path, lines: Sequence[str]) -> bool:
+    """Whether the file is these rows and nothing else."""
+    try:
+        return target.read_bytes() == "".join(f"{line}\n" for line in [HEADER, *lines]).encode()
+    except OSError:
+        return False
 
 
 def _sync_locked(target: Path, measured: Sequence[Row], former: Sequence[Row]) -> SyncReport:

@@ -63,12 +63,15 @@ class Levels:
         reach = known._reach_of(score.seed)  # covariance of everything with what a run on this seed shows
         expected, variance = known._expected(score.seed)
         surprise = (score.val_bpb - expected) / (variance + self.own)
-        mean = tuple(m + r * surprise for m, r in zip(known.mean, reach, strict=True))
+        whole = variance + self.own
+        mean = tuple([m + r * surprise for m, r in zip(known.mean, reach, strict=True)])
         cov = tuple(
-            tuple(c - ri * rj / (variance + self.own) for c, rj in zip(row, reach, strict=True))
-            for row, ri in zip(known.cov, reach, strict=True)
+            [
+                tuple([c - ri * rj / whole for c, rj in zip(row, reach, strict=True)])
+                for row, ri in zip(known.cov, reach, strict=True)
+            ]
         )
-        return replace(known, mean=mean, cov=cov)
+        return Levels(self.shared, self.own, known.seeds, mean, cov)
 
     def after(self, scores: Sequence[Score], gain: Normal, kept: bool) -> Levels:
         """After runs of a candidate whose gain was believed to be `gain` before them; `kept`: it is the incumbent
@@ -76,22 +79,23 @@ class Levels:
         known = self._rearranged(ASIDE, LEVEL)
         mean = (known.mean[LEVEL] - gain.mean, *known.mean[1:])
         cov = ((known.cov[LEVEL][LEVEL] + gain.sd**2, *known.cov[LEVEL][1:]), *known.cov[1:])
-        known = replace(known, mean=mean, cov=cov)
+        known = Levels(self.shared, self.own, known.seeds, mean, cov)
         for score in scores:
             known = known.seen(score)
         return known if kept else known._rearranged(LEVEL, ASIDE)
 
     def _rearranged(self, to: int, source: int) -> Levels:
         """With the level at the place `source` at the place `to` as well."""
-        order = [source if i == to else i for i in range(len(self.mean))]
-        mean = tuple(self.mean[i] for i in order)
-        return replace(self, mean=mean, cov=tuple(tuple(self.cov[i][j] for j in order) for i in order))
+        mean = (*self.mean[:to], self.mean[source], *self.mean[to + 1 :])
+        rows = [(*row[:to], row[source], *row[to + 1 :]) for row in self.cov]
+        rows[to] = rows[source]
+        return Levels(self.shared, self.own, self.seeds, mean, tuple(rows))
 
     def _with_seed(self, seed: int) -> Levels:
         """The same, with a place for this seed's luck."""
         if seed in self.seeds or not self.shared:
             return self
-        rows = tuple((*row, 0.0) for row in self.cov)
+        rows = [(*row, 0.0) for row in self.cov]
         last = (*(0.0 for _ in self.mean), self.shared)
         return replace(self, seeds=(*self.seeds, seed), mean=(*self.mean, 0.0), cov=(*rows, last))
 
@@ -99,7 +103,7 @@ class Levels:
         if not self.shared:
             return self.cov[LEVEL]
         at = SEEDS + self.seeds.index(seed)
-        return tuple(row[LEVEL] + row[at] for row in self.cov)
+        return tuple([row[LEVEL] + row[at] for row in self.cov])
 
     def _expected(self, seed: int) -> tuple[float, float]:
         """Mean and variance of level and luck together."""

@@ -13,6 +13,7 @@ from .knowledge import Knowledge
 from .verdict import RUNS_MOST
 
 NEAR = 0.25  # probability of a gain from which a discarded idea is a near miss
+LOOKED_AT = 50  # near misses, those that certainty would be worth most of: what a run of each is worth takes time
 KEEPS_FROM = 4  # keeps, the baseline not counted, from which one of them may have become ballast
 
 
@@ -44,16 +45,15 @@ def find(experiments: Sequence[Experiment], known: Knowledge, beliefs: dict[int,
 def _retry(missed: dict[int, Mixture], known: Knowledge) -> Prospect | None:
     """The near miss of which another run is worth most, if that is more than a new idea's."""
     noise = known.sigma**2 + known.level.sd**2
-    best, most = None, 0.0
-    # No run is worth more than certainty is, so most of them need no closer look.
-    certain = {number: belief.surplus(0.0) for number, belief in missed.items()}
-    for number in sorted(missed, key=lambda number: -certain[number]):
-        if certain[number] - known.run_value <= most:
-            break
-        worth = choice.value_of_runs(missed[number], 0.0, known.allowed, noise, known.run_value, RUNS_MOST)
-        if worth > most:
-            best, most = number, worth
-    return None if best is None else Prospect("retry", (best,), missed[best].above(0.0), most)
+    nearest = sorted(missed, key=lambda number: -missed[number].surplus(0.0))[:LOOKED_AT]
+    worth = {
+        number: choice.value_of_runs(missed[number], 0.0, known.allowed, noise, known.run_value, RUNS_MOST)
+        for number in sorted(nearest)
+    }
+    best = max(worth, key=lambda number: worth[number], default=None)
+    if best is None or worth[best] <= 0:
+        return None
+    return Prospect("retry", (best,), missed[best].above(0.0), worth[best])
 
 
 def _combine(missed: dict[int, Mixture]) -> Prospect | None:

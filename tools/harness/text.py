@@ -61,7 +61,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The JSON object in `path`; None when the file is missing or holds anything else."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # a Path takes as long as the reading
+            value = json.loads(file.read().decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
