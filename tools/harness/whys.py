@@ -76,7 +76,7 @@ def _edit(before: str, after: str, line: int | None) -> str:
         return "nothing changed"
     at = 0 if line is None else min(range(len(blocks)), key=lambda b: _distance(blocks[b], line - 1))
     _, i, j, k, end = blocks[at]
-    parts = [f"- {_quoted(old[i])}"] * (i < j) + [f"+ {_quoted(new[k])}"] * (k < end)
+    parts = [f"- {_quoted(text)}" for text in old[i:j][:1]] + [f"+ {_quoted(text)}" for text in new[k:end][:1]]
     more = sum(max(block[2] - block[1], block[4] - block[3]) for block in blocks) - 1
     rest = f" (and {more} more line{'s' * (more != 1)})" if more > 0 else ""
     away = _distance(blocks[at], line - 1) if line is not None else 0
