@@ -124,18 +124,50 @@ SMALL = Profile(
 )
 PROFILES = {profile.name: profile for profile in (FULL, SMALL)}
 
+FULL_SECONDS = 300.0  # that a run is taken to last where its budget is in tokens
+
 FORMAT = 1  # of a preparation on disk; raise it when the files' meaning changes
 
 
 # ---------------------------------------------------------------------------------------------------------
 # Device: CUDA, MPS or CPU. All that differs between them is decided here.
 
-# Dense bf16 peak, FLOP/s, from the vendors' data sheets; the first name that occurs in the device's counts.
-PEAK_FLOPS = {
-    "B200": 2250e12, "H200": 989.4e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989.4e12,
-    "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10": 125e12, "5090": 209.5e12, "4090": 165.2e12,
-    "3090": 71e12,
+# Dense peak, TFLOP/s, in the type that pick_device chooses (bf16, float32 before Ampere), from the vendors' data
+# sheets; the first name that occurs in the device's counts.
+PEAK_TFLOPS = {
+    "B200": 2250, "H200": 989.4, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989.4, "A100": 312, "L40S": 362,
+    "L40": 181, "L4": 121, "A10G": 70, "A10": 125, "5090": 209.5, "4090": 165.2, "3090": 71, "3060": 25.5,
+    "V100": 15.7, "T4": 8.1,
 }  # fmt: skip
+# Of a GPU that is not among them: FLOPs a clock of a multiprocessor, by its compute capability, the first that is
+# not above it. Where data centre and consumer GPUs share one, it is the consumer's.
+FLOPS_PER_CLOCK = {(12, 0): 512, (10, 0): 8192, (9, 0): 4096, (8, 6): 512, (8, 0): 2048, (0, 0): 128}
+ASSUMED_CLOCK = 1.6e9  # Hz, sustained
+ASSUMED_FLOPS = 1e12  # FLOP/s, of what is no CUDA GPU
+
+
+def known_peak(name: str) -> float | None:
+    """FLOP/s by the data sheet of the GPU with this name."""
+    words = f" {name.replace('-', ' ')} "  # whole words: an A100 is no A10
+    return next((peak * 1e12 for key, peak in PEAK_TFLOPS.items() if f" {key} " in words), None)
+
+
+def estimated_peak(multiprocessors: int, capability: tuple[int, int]) -> float:
+    """FLOP/s of an unknown GPU, from what it says of itself: nothing is timed, so that all runs agree."""
+    flops = next(flops for since, flops in FLOPS_PER_CLOCK.items() if capability >= since)
+    return multiprocessors * flops * ASSUMED_CLOCK
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may count on. The same in every run on a machine, so sizes may be chosen by it."""
+
+    flops: float  # FLOP/s at the device's peak, by its data sheet or estimated
+    memory: int  # bytes of the device
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.flops / 1e12:.3g} TFLOP/s, {self.memory / 2**30:.0f} GiB, {self.seconds:g} s"
 
 
 @dataclass(frozen=True)
@@ -144,6 +176,8 @@ class Device:
     name: str
     compute_dtype: torch.dtype  # of activations and matrix products
     peak_flops: float | None  # None where it is not known: MFU is then reported as 0
+    assumed_flops: float  # the same, or estimated
+    memory: int  # bytes
 
     def synchronize(self) -> None:
         import torch
@@ -180,16 +214,20 @@ def pick_device() -> Device:
 
     kind = device_kind()
     if kind == "cuda":
-        name = torch.cuda.get_device_name()
-        peak = next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
-        native_bf16 = torch.cuda.get_device_capability() >= (8, 0)
-        return Device(torch.device("cuda"), name, torch.bfloat16 if native_bf16 else torch.float32, peak)
+        gpu = torch.cuda.get_device_properties()
+        dtype = torch.bfloat16 if (gpu.major, gpu.minor) >= (8, 0) else torch.float32
+        peak = known_peak(gpu.name)
+        assumed = peak or estimated_peak(gpu.multi_processor_count, (gpu.major, gpu.minor))
+        return Device(torch.device("cuda"), gpu.name, dtype, peak, assumed, gpu.total_memory)
     if kind == "mps":
-        return Device(torch.device("mps"), "Apple GPU", torch.float32, None)
+        memory = torch.mps.recommended_max_memory()
+        return Device(torch.device("mps"), "Apple GPU", torch.float32, None, ASSUMED_FLOPS, memory)
     # Without bf16 instructions a CPU emulates bf16, several times slower than fp32.
     native_bf16 = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     dtype = torch.bfloat16 if native_bf16 else torch.float32
-    return Device(torch.device("cpu"), f"CPU, {torch.get_num_threads()} threads", dtype, None)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    name = f"CPU, {torch.get_num_threads()} threads"
+    return Device(torch.device("cpu"), name, dtype, None, ASSUMED_FLOPS, memory)
 
 
 def settle_numerics(seed: int) -> None:
@@ -364,6 +402,8 @@ class Run:
         self.compute_dtype = self.device_info.compute_dtype
         self.peak_flops = self.device_info.peak_flops
         self.seed, self.budget, self.profile = seed, budget, str(meta["profile"])
+        seconds = FULL_SECONDS if budget.unit == "tok" else budget.amount
+        self.limits = Limits(self.device_info.assumed_flops, self.device_info.memory, seconds)
         self.vocab_size, self.sequence_length = int(meta["vocab_size"]), int(meta["sequence_length"])
         self.bos_id = int(meta["bos_id"])
         self.progress, self.seconds, self.tokens = 0.0, 0.0, 0  # as of the last step served, which is included
@@ -485,6 +525,11 @@ class Run:
             self._stop(f"diverged by step {step}: loss {median:.2f}, guessing uniformly gives {uniform:.2f}")
         self._display.show(self, step, self._smooth, {k: v for k, v in plain.items() if k != "loss"})
 
+    def vitals(self, model: torch.nn.Module, attention: type[torch.nn.Module] | None = None) -> Vitals:
+        """What a diagnosis needs beside the loss. `attention`: the class of modules called with (q, k, …), each
+        [B, T, heads, head_dim], right before softmax(q·k / √head_dim)."""
+        return Vitals(model, attention, self.vocab_size)
+
     def _stop(self, why: str) -> NoReturn:
         self._display.close()
         print(f"train: {why}: a lower learning rate or a longer warmup may help", file=sys.stderr, flush=True)
@@ -523,6 +568,85 @@ class Run:
         self._channel.socket.close()
         self._feeder.wait()
         os.execv(sys.executable, [sys.executable, str(HERE / "evaluate.py"), str(self._folder)])
+
+
+class Vitals:
+    """Gradients, updates, dead neurons and attention scores of any model, every EVERY-th step, as 0-d tensors:
+    nothing waits for the device. tools/diagnose.py reads them from the curve."""
+
+    EVERY = 16  # steps: then it costs a CPU 0.3 % of its time
+
+    def __init__(self, model: torch.nn.Module, attention: type[torch.nn.Module] | None, vocab: int) -> None:
+        self.model, self.attention, self.vocab = model, attention, vocab
+        self.kept: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+
+    def kinds(self) -> dict[str, list[torch.Tensor]]:
+        """The matrices by what they are for. Not tables of which a step touches a few rows alone."""
+        import torch
+
+        tables = {id(one.weight): one for one in self.model.modules() if isinstance(one, torch.nn.Embedding)}
+        kinds: dict[str, list[torch.Tensor]] = {"embedding": [], "head": [], "matrix": []}
+        for name, p in self.model.named_parameters():
+            table = tables.get(id(p))
+            if p.ndim != 2 or (table is not None and (table.sparse or table.num_embeddings > self.vocab)):
+                continue
+            head = name.startswith("head") or self.vocab in p.shape
+            kinds["embedding" if table is not None else "head" if head else "matrix"].append(p)
+        return kinds
+
+    def before_step(self, step: int) -> None:
+        """Of every EVERY-th step keeps an eighth of the weights' rows, to see by how much the step moves them."""
+        looks = step % self.EVERY == 0
+        kinds = self.kinds() if looks else {}
+        self.kept = {kind: [(p, p.detach()[::8].clone()) for p in own] for kind, own in kinds.items() if own}
+
+    def after_step(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """For run.log, where before_step kept something, before the gradients are cleared; x [B, T] is any input.
+        Of each kind the gradients' norm, and the update's as a share of the weights'; the share of neurons without
+        gradient in the worst matrix; the largest |q·k| / √head_dim in the start of a row."""
+        import torch
+
+        signs: dict[str, torch.Tensor] = {}
+        if not self.kept:
+            return signs
+        with torch.no_grad():
+            total = torch.nn.utils.get_total_norm
+            for kind, own in self.kept.items():
+                grads = [p.grad for p, _ in own if p.grad is not None and not p.grad.is_sparse]
+                if grads:
+                    signs[f"grad_{kind}"] = total(grads)
+                moved = total([p[::8] - old for p, old in own if p[::8].shape == old.shape])
+                signs[f"update_{kind}"] = moved / total([old for _, old in own]).clamp_min(1e-12)
+                if kind == "matrix" and grads:  # a neuron is a row or a column, whichever are more
+                    quiet = [g.abs().amax(-1 if g.size(0) >= g.size(1) else 0) == 0 for g in grads]
+                    signs["dead"] = torch.stack([neurons.float().mean() for neurons in quiet]).amax()
+            scores = self.scores(x)
+        return signs | ({"score": torch.stack(scores).amax()} if scores else {})
+
+    def scores(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The largest score in each attention, from a pass over the first quarter of a row."""
+        import torch
+
+        found: list[torch.Tensor] = []
+
+        def look(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+            q, k = (one[0, -64:].float().transpose(0, 1) for one in given[:2])  # [heads, 64, head_dim]
+            k = k.repeat_interleave(q.size(0) // k.size(0), dim=0)  # where several queries share a key
+            found.append((q @ k.mT).abs().amax() / q.size(-1) ** 0.5)
+
+        attends = [one for one in self.model.modules() if self.attention and isinstance(one, self.attention)]
+        hooks = [one.register_forward_pre_hook(look) for one in attends]
+        try:
+            with torch.random.fork_rng([x.device] if x.is_cuda else []):  # a dropout must not shift what follows
+                if hooks:
+                    self.model(x[:1, : max(1, x.size(1) // 4)])
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:  # a diagnosis must not end a run
+            print(f"train: no attention scores for a diagnosis ({first_line(error)})")
+            self.attention = None
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
 
 
 class Display:

@@ -41,30 +41,33 @@ from torch import Tensor
 # exp/H100/mar8 of karpathy/autoresearch, 125 experiments, from 0.9979 to 0.9697 bits per byte.
 
 ROPE_BASE = 200_000  # the slowest rotation takes this many tokens a radian; mar8: 10k and 400k are worse
-SOFTCAP = 15.0  # logits are bent into ±15 (Gemma 2); mar8: 13 and 20 are worse
 INIT_SCALE = 0.68  # of the usual 1/sqrt(width), for all that reads the residual stream; mar8
 GATE_CHANNELS = 32  # channels of the residual stream that a value gate reads; mar8: 16 and 48 no better
 X0_INIT = 0.05  # share of the first embedding mixed into every layer at the start; mar8: 0.0 costs 0.004
 ADAM_BETAS = (0.8, 0.95)  # short memories, for a run of few steps; nanochat
 X0_BETAS = (0.96, 0.95)  # for the x0 lambdas, whose gradients are noisier; nanochat
 SCALAR_LR = 0.5  # AdamW, x0 lambdas; the residual lambdas take a hundredth of it; mar8: 0.3 and 0.7 no better
+PAIR_BETAS = (0.3, 0.95)  # of the table of pairs: hardly a momentum, since a row is seen but now and then
 HEAD_DECAY = 0.01  # AdamW's weight decay of the unembedding; mar8
 EMBEDDING_DECAY = 0.001  # of the token embedding; mar8: makes room for its high learning rate
 VALUE_DECAY = 0.003  # of the value embeddings; mar8: worth 0.0016
 MUON_BETA2 = 0.95  # memory of NorMuon's per-neuron variance; mar8: 0.90 and 0.98 are worse
 MOMENTUM_START = 0.85  # Muon's momentum: short while gradients still turn fast; modded-nanogpt
 MOMENTUM_END = 0.95  # and longer from MOMENTUM_RAMP on; mar8: 0.96 is worse
-LOOK_EVERY = 16  # steps between two looks at what tools/diagnose.py reads, see Vitals
 COMPILE_ON = ("cuda",)  # device types where torch.compile pays; a short run on a CPU does not win it back
 
-# Profile `full`: one H100, five minutes. AdamW's learning rates are for width 768, see build_optimizer.
-FULL_DEPTH = 9  # layers; mar8: 8 is too shallow, 10 leaves too few steps
-FULL_WIDTH = 640  # channels; mar8's "aspect 57" rounds up to this; 512 scored 0.9771 (issue 243)
+# Profile `full`: a GPU, five minutes. None: by the machine, see `fit`; write a number to pin it. The rates are for
+# FIT_TOTAL_BATCH tokens a step, AdamW's for width 768, see build_optimizer.
+FULL_DEPTH = None  # layers; an H100 gets FIT_DEPTH
+FULL_WIDTH = None  # channels; an H100 gets FIT_WIDTH
 FULL_HEAD_DIM = 128  # channels a head; what FlashAttention is quickest with
 FULL_WINDOW_PATTERN = "SSSSL"  # S: short window, L: whole context; repeated, the last layer is always L; mar8
 FULL_SHORT_WINDOW = 256  # tokens; mar8: a sixth of the context is slower, a tenth worse
-FULL_TOTAL_BATCH = 2**18  # tokens a step; mar8's largest gain: 2**19 leaves too few steps
-FULL_DEVICE_BATCH_SIZE = 128  # rows at once, their gradients added up to TOTAL_BATCH; halve it if memory runs out
+FULL_PAIR_ROWS = 5  # rows of the table of pairs for each token of the vocabulary; modded-nanogpt #62
+FULL_PAIR_LR = 0.5  # AdamW, table of pairs, in embedding learning rates; unmeasured here
+FULL_SOFTCAP = 15.0  # logits are bent into ±15 (Gemma 2); mar8: 13 and 20 are worse
+FULL_TOTAL_BATCH = None  # tokens a step; an H100 gets FIT_TOTAL_BATCH
+FULL_DEVICE_BATCH_SIZE = None  # rows at once, their gradients added up to TOTAL_BATCH; an H100 gets 128
 FULL_LOSS_ROWS = 2**15  # tokens whose logits exist at once: a GiB of float32
 FULL_EMBEDDING_LR = 0.9  # AdamW, token and value embeddings; mar8: 0.8 and 1.0 are worse
 FULL_HEAD_LR = 0.005  # AdamW, unembedding; mar8: 0.004 and 0.006 are worse
@@ -76,25 +79,28 @@ FULL_WARMDOWN = 0.75  # share of the budget over which the rate falls; mar8: 0.7
 FULL_FINAL_LR = 0.05  # where it ends, as a share of its height; mar8: 0.03 and 0.1 are no better
 FULL_MOMENTUM_RAMP = 0.1  # share of the budget; about mar8's 200 steps
 
-# Profile `small`: two CPU cores, about a minute of both. "Measured" is on the embedded corpus, vocabulary 4,096,
-# one seed each, val_bpb after 150,000 tokens (after 60 CPU-seconds where it says so): a start, not an optimum.
+# Profile `small`: two CPU cores, about a minute of both. Measured on the embedded corpus, vocabulary 4,096: what
+# each constant gained or lost is in references/recipe.md.
 SMALL_DEPTH = 2  # layers; in a minute, more tokens are worth more than more layers
 SMALL_WIDTH = 128  # channels; half of the FLOPs are the unembedding's, and it grows with this too
 SMALL_HEAD_DIM = 64  # channels a head
 SMALL_WINDOW_PATTERN = "SL"  # S: short window, L: whole context; repeated, the last layer is always L
 SMALL_SHORT_WINDOW = 64  # tokens; a quarter of the context, as nanochat has it
-SMALL_TOTAL_BATCH = 2**10  # tokens a step; measured at MATRIX_LR 0.04: 2**9 2.081, 2**10 2.056, 2**11 2.060
-SMALL_DEVICE_BATCH_SIZE = 4  # rows at once, their gradients added up to TOTAL_BATCH
-SMALL_LOSS_ROWS = 2**8  # tokens whose logits exist at once: 4 MiB, near the cores; 64 and 2048 are slower
-SMALL_EMBEDDING_LR = 0.3  # AdamW, token and value embeddings; measured, 60 CPU-s: 0.12 2.062, 0.3 2.057, 0.8 2.066
-SMALL_HEAD_LR = 0.005  # AdamW, unembedding; measured: 0.002 2.117, 0.005 2.056; 60 CPU-s: 0.015 2.118
-SMALL_MATRIX_LR = 0.02  # Muon; measured: 0.02 2.047, 0.04 2.056, 0.08 2.088
+SMALL_PAIR_ROWS = 8  # rows of the table of pairs for each token of the vocabulary
+SMALL_PAIR_LR = 1.5  # SparseAdam, table of pairs, in embedding learning rates: a row moves only when it is seen
+SMALL_SOFTCAP = 0.0  # none: on a CPU its tanh takes a sixth of a step and gains nothing
+SMALL_TOTAL_BATCH = 2**12  # tokens a step; with less, the optimizer takes a larger share of the time
+SMALL_DEVICE_BATCH_SIZE = 8  # rows at once, their gradients added up to TOTAL_BATCH
+SMALL_LOSS_ROWS = 2**8  # tokens whose logits exist at once: 2 MiB, near the cores; 64 are slower
+SMALL_EMBEDDING_LR = 0.3  # AdamW, token and value embeddings
+SMALL_HEAD_LR = 0.005  # AdamW, unembedding; 0.002 and 0.015 are worse
+SMALL_MATRIX_LR = 0.03  # Muon; for a batch of 2**12; 0.02 is a little worse
 SMALL_MATRIX_DECAY = 0.1  # Muon's weight decay at the start; half of `full`'s, not yet varied
-SMALL_POLAR_STEPS = 3  # rounds of Muon's orthogonalization; measured, 60 CPU-s: 5 2.057, 3 2.050, cheaper steps
+SMALL_POLAR_STEPS = 3  # rounds of Muon's orthogonalization; five cost more than they bring
 SMALL_WARMUP = 0.02  # share of the budget; the lambdas' first gradients are rounding noise, and AdamW scales it up
-SMALL_WARMDOWN = 0.6  # share of the budget over which the rate falls; not yet varied
-SMALL_FINAL_LR = 0.05  # where it ends, as a share of its height; not yet varied
-SMALL_MOMENTUM_RAMP = 0.3  # share of the budget; not yet varied
+SMALL_WARMDOWN = 0.6  # share of the budget over which the rate falls
+SMALL_FINAL_LR = 0.05  # where it ends, as a share of its height
+SMALL_MOMENTUM_RAMP = 0.3  # share of the budget
 
 
 def hyperparameters(profile: str) -> SimpleNamespace:
@@ -102,6 +108,48 @@ def hyperparameters(profile: str) -> SimpleNamespace:
     prefix = profile.upper() + "_"
     chosen = {name: value for name, value in globals().items() if name.startswith(prefix)}
     return SimpleNamespace(**{name.removeprefix(prefix): value for name, value in chosen.items()})
+
+
+FIT_COMPUTE = 989.4e12 * 300  # FLOPs: an H100's peak for five minutes, where mar8 found FULL_'s rates, and these:
+FIT_DEPTH = 9  # layers; 8 is too shallow, 10 leaves too few steps
+FIT_WIDTH = 640  # channels, "aspect 57" rounded up; 512 scored 0.9771 (issue 243)
+FIT_TOTAL_BATCH = 2**18  # tokens a step; its largest gain: 2**19 leaves too few steps
+
+
+def fit(hp: SimpleNamespace, limits: Any, vocab: int, context: int, dtype: torch.dtype) -> SimpleNamespace:
+    """`hp` with each None filled in by what a run may count on (prepare.Limits), by arithmetic: nothing is timed.
+
+    Parameters grow with the root of the compute (Chinchilla, arXiv 2203.15556), and with depth³ where width goes
+    with depth: so depth grows with the sixth root. The batch takes the other root, so that about as many steps are
+    left, and the rates go with the root of the batch (arXiv 2405.14578).
+    """
+    hp, compute = SimpleNamespace(**vars(hp)), limits.flops * limits.seconds / FIT_COMPUTE
+    if hp.DEPTH is None:
+        hp.DEPTH = max(1, round(FIT_DEPTH * compute ** (1 / 6)))
+    if hp.WIDTH is None:
+        hp.WIDTH = hp.HEAD_DIM * max(1, round(hp.DEPTH * FIT_WIDTH / FIT_DEPTH / hp.HEAD_DIM))
+    if hp.TOTAL_BATCH is None:
+        hp.TOTAL_BATCH = 2 ** max(14, round(math.log2(FIT_TOTAL_BATCH * math.sqrt(compute))))
+        for name in ("EMBEDDING_LR", "HEAD_LR", "MATRIX_LR"):
+            setattr(hp, name, getattr(hp, name) * math.sqrt(hp.TOTAL_BATCH / FIT_TOTAL_BATCH))
+    if hp.DEVICE_BATCH_SIZE is None:  # the most that divide the batch, and leave a fifth of the memory free
+        powers = [2**i for i in range(12) if hp.TOTAL_BATCH % (2**i * context) == 0]
+        fits = [rows for rows in powers if memory_needed(hp, rows, vocab, context, dtype) <= 0.8 * limits.memory]
+        hp.DEVICE_BATCH_SIZE = max(fits, default=1)
+    return hp
+
+
+def memory_needed(hp: SimpleNamespace, rows: int, vocab: int, context: int, dtype: torch.dtype) -> int:
+    """Bytes that training takes with this many rows at once, about.
+
+    In float32 each weight, its gradient and two averages. Of each layer and token, 19 vectors in `dtype` wait for
+    the backward pass: 5 at the two norms, q and k twice, v, what the heads sum up, twice the 4 of the MLP; 3 more
+    at the ends. And of LOSS_ROWS tokens the logits, their softmax and their gradient, in float32.
+    """
+    tables = vocab * (2 + hp.PAIR_ROWS + (hp.DEPTH + 1) // 2)  # embedding, head, pairs, value embeddings
+    weights = hp.WIDTH * tables + 12 * hp.DEPTH * hp.WIDTH**2
+    vectors = rows * context * hp.WIDTH * (19 * hp.DEPTH + 3)
+    return int(16 * weights + dtype.itemsize * vectors + 12 * min(hp.LOSS_ROWS, rows * context) * vocab)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -118,7 +166,9 @@ def flash_attention() -> Any:
 
 
 def choose_attention(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
-    """The kernel for this device, one of fa3, flex, sdpa, and the reason in words."""
+    """The kernel for this device, one of fa3, flex, sdpa, plain, and the reason in words."""
+    if device.type == "cpu":
+        return "plain", "three short lines are quicker on a CPU than PyTorch's kernel, at this length"
     if device.type != "cuda":
         return "sdpa", f"PyTorch's own kernel is the quickest on {device.type}"
     capability = torch.cuda.get_device_capability(device)
@@ -133,14 +183,18 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> tuple[str, str
 class WindowedAttention(nn.Module):
     """softmax(q·k) v over a causal window: the one place that knows the kernels."""
 
-    def __init__(self, window: int, context: int, kind: str) -> None:
+    def __init__(self, config: dict[str, Any], layer: int) -> None:
         super().__init__()
+        window: int = config["windows"][layer]
+        context: int = config["sequence_length"]
         self.window, self.context = window, context
-        self.flash = flash_attention() if kind == "fa3" else None
+        self.plain, dtype = config["attention"] == "plain", getattr(torch, config["dtype"])
+        self.flash = flash_attention() if config["attention"] == "fa3" else None
         self.block_mask: Any = None
         ago = torch.arange(context)[:, None] - torch.arange(context)  # [query, key], in tokens
-        self.mask: Tensor
-        self.register_buffer("mask", (ago >= 0) & (ago < window), persistent=False)
+        hidden = (ago < 0) | (ago >= window)
+        self.bias: Tensor  # what is added to the scores: 0, or -inf for what may not be seen
+        self.register_buffer("bias", torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, -torch.inf), False)
 
     def use_flex(self, device: torch.device) -> None:
         """flex_attention (PyTorch) must know in advance which blocks of keys it can skip."""
@@ -159,14 +213,17 @@ class WindowedAttention(nn.Module):
             y: Tensor = self.flash.flash_attn_func(q, k, v, causal=True, window_size=(before, 0))
             return y
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # [B, heads, T, head_dim]
-        if self.window >= T:
+        if self.plain:
+            scores: Tensor = (q / math.sqrt(q.size(-1))) @ k.mT + self.bias[:T, :T]  # [B, heads, T, T]
+            y = scores.softmax(-1) @ v
+        elif self.window >= T:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         elif self.block_mask is not None and self.context == T and torch.compiler.is_compiling():
             from torch.nn.attention.flex_attention import flex_attention
 
             y = flex_attention(q, k, v, block_mask=self.block_mask)
         else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask[:T, :T])
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:T, :T])
         return y.transpose(1, 2)
 
 
@@ -190,6 +247,11 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.to(x.dtype))
+
+
+def soften(logits: Tensor, cap: float) -> Tensor:
+    """Logits bent into ±cap by a tanh (Gemma 2), so that none can run away; as they are for a cap of 0."""
+    return cap * torch.tanh(logits / cap) if cap else logits
 
 
 def rotary_angles(context: int, head_dim: int) -> Tensor:
@@ -217,7 +279,7 @@ class Attention(nn.Module):
         width, self.head_dim = config["width"], config["head_dim"]
         self.q, self.k, self.v = Linear(width, width), Linear(width, width), Linear(width, width)
         self.out = Linear(width, width)
-        self.attend = WindowedAttention(config["windows"][layer], config["sequence_length"], config["attention"])
+        self.attend = WindowedAttention(config, layer)
         has_values = (config["depth"] - 1 - layer) % 2 == 0  # every other layer, the last one among them
         self.values = nn.Embedding(config["vocab_size"], width) if has_values else None
         self.gate = Linear(GATE_CHANNELS, width // self.head_dim) if has_values else None
@@ -267,6 +329,7 @@ class GPT(nn.Module):
         vocab, width, depth = config["vocab_size"], config["width"], config["depth"]
         self.embedding = nn.Embedding(vocab, width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))
+        self.pairs = nn.Embedding(config["pair_rows"], width, sparse=config["sparse"])
         self.head = Linear(width, vocab)  # not the embedding again: it wants other learning rates
         # Per layer, how much of the stream to carry on, and how much of the first embedding to mix back in
         # (modded-nanogpt): a deep layer keeps sight of the words themselves.
@@ -288,21 +351,32 @@ class GPT(nn.Module):
                 nn.init.normal_(weight)
             elif name == "head.weight":
                 nn.init.normal_(weight, std=0.001)  # nearly even odds: the loss starts at ln(vocab)
-            elif name.endswith(("out.weight", "down.weight", "gate.weight")):
+            elif name.endswith(("out.weight", "down.weight", "gate.weight", "pairs.weight")):
                 nn.init.zeros_(weight)
             elif weight.ndim == 2:
                 nn.init.uniform_(weight, -bound, bound)
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """What a token is, and what it is behind the one before it: [B, T] to [B, T, width].
+
+        A table of pairs spares the layers from learning the commonest continuations (modded-nanogpt #62). Pairs
+        share its rows by a hash; which of them is meant, the rest of the model can tell.
+        """
+        before = F.pad(tokens, (1, -1))  # the first has none, and takes token 0 for it
+        pairs = (36313 * tokens ^ 27191 * before) % self.pairs.num_embeddings
+        x: Tensor = self.embedding(tokens) + self.pairs(pairs)
+        return x.to(self.dtype)
+
     def trunk(self, tokens: Tensor) -> Tensor:
         """All but the head: [B, T] to [B, T, width]."""
         cos, sin = self.cos[: tokens.size(1)], self.sin[: tokens.size(1)]
-        x = x0 = norm(self.embedding(tokens).to(self.dtype))
+        x = x0 = norm(self.embed(tokens))
         for i, block in enumerate(self.blocks):
             x = block(self.residual_lambdas[i] * x + self.x0_lambdas[i] * x0, tokens, cos, sin)
         return norm(x)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return SOFTCAP * torch.tanh(self.head(self.trunk(tokens)).float() / SOFTCAP)
+        return soften(self.head(self.trunk(tokens)).float(), self.config["softcap"])
 
 
 def build_model(config: dict[str, Any]) -> GPT:
@@ -324,6 +398,9 @@ def model_config(hp: SimpleNamespace, vocab: int, context: int, dtype: torch.dty
         "depth": hp.DEPTH,
         "width": hp.WIDTH,
         "head_dim": hp.HEAD_DIM,
+        "softcap": hp.SOFTCAP,
+        "sparse": kind == "plain",  # on a CPU: a step then touches the rows of this batch alone
+        "pair_rows": hp.PAIR_ROWS * vocab,
         "windows": layer_windows(hp.WINDOW_PATTERN, hp.DEPTH, hp.SHORT_WINDOW, context),
         "dtype": str(dtype).removeprefix("torch."),
         "attention": kind,
@@ -342,36 +419,36 @@ class HeadLoss(torch.autograd.Function):
     """Mean cross-entropy (nats) of softcapped logits: hidden [N, width], weight [vocab, width], targets [N]."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, cap: float) -> Tensor:
         matrix = weight.to(hidden.dtype)
         d_hidden, d_weight = [], torch.zeros_like(weight)
         total = torch.zeros((), device=hidden.device)
         for start in range(0, hidden.size(0), rows):
             h, target = hidden[start : start + rows], targets[start : start + rows, None]
-            bent = torch.tanh((h / SOFTCAP @ matrix.T).float())  # [rows, vocab], in (-1, 1)
-            log_p = torch.log_softmax(SOFTCAP * bent, dim=1)
-            loss = -log_p.gather(1, target)  # [rows, 1]
+            logits = soften(h @ matrix.T, cap)  # [rows, vocab]
             # d loss / d logit is p, less 1 at the target; through the tanh comes 1 - tanh² of it.
-            d_logits = torch.ops.aten.tanh_backward(log_p.exp(), bent).to(h.dtype)
-            d_target = torch.expm1(-loss) * (1 - bent.gather(1, target).square())
-            d_logits.scatter_(1, target, d_target.to(h.dtype))
+            d_logits = torch.softmax(logits, dim=1)  # summed up in float32, whatever the type
+            p_target = d_logits.gather(1, target)
+            total -= p_target.float().clamp_min(1e-30).log().sum()
+            d_logits.scatter_(1, target, p_target - 1)
+            if cap:
+                d_logits = d_logits * (1 - (logits / cap).square())
             d_hidden.append(d_logits @ matrix)
             d_weight += d_logits.T @ h
-            total += loss.sum()
         ctx.save_for_backward(torch.cat(d_hidden), d_weight)
         return total / hidden.size(0)
 
     @staticmethod
-    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         d_hidden, d_weight = ctx.saved_tensors
         scale = d_loss / d_hidden.size(0)
-        return d_hidden * scale.to(d_hidden.dtype), d_weight * scale, None, None
+        return d_hidden * scale.to(d_hidden.dtype), d_weight * scale, None, None, None
 
 
 def training_loss(model: GPT, tokens: Tensor, targets: Tensor, rows: int) -> Tensor:
     """Mean nats a token on tokens [B, T], with the logits of `rows` tokens at a time."""
     hidden = model.trunk(tokens).flatten(0, 1)
-    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)  # type: ignore[no-any-return, no-untyped-call]
+    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows, model.config["softcap"])  # type: ignore[no-any-return, no-untyped-call]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -451,12 +528,12 @@ Scalar = float | Tensor  # a 0-d tensor where compiled code must not be built an
 
 
 class Stack(NamedTuple):
-    """Parameters of one shape as one tensor [n, *shape], with their gradients and state. All float32."""
+    """Matrices of one shape as one tensor [n, rows, columns], with their gradients and state. All float32."""
 
     value: Tensor
     grad: Tensor
     mean: Tensor  # of the gradients, running
-    power: Tensor  # of their squares, running; Muon keeps one number a neuron
+    power: Tensor  # of their squares, running, one number a neuron
 
 
 def muon_update(s: Stack, lr: Scalar, decay: Scalar, momentum: Scalar, rounds: int, dtype: torch.dtype) -> None:
@@ -474,62 +551,66 @@ def muon_update(s: Stack, lr: Scalar, decay: Scalar, momentum: Scalar, rounds: i
     s.value.sub_(lr * (update + decay * s.value * (update * s.value >= 0)))
 
 
-def adamw_update(s: Stack, lr: Scalar, decay: Scalar, step: Scalar, betas: tuple[float, float]) -> None:
-    """One step of AdamW (arXiv 1711.05101) for a stack of any shape, in place."""
-    s.mean.lerp_(s.grad, 1 - betas[0])
-    s.power.mul_(betas[1]).addcmul_(s.grad, s.grad, value=1 - betas[1])
-    rate = lr * (1 - betas[1] ** step) ** 0.5 / (1 - betas[0] ** step)  # both averages began at zero
-    s.value.mul_(1 - lr * decay).addcdiv_(s.mean * -rate, s.power.sqrt().add_(1e-10))
-
-
 def neuron_axis(matrices: Tensor) -> int:
     """The axis to average over, so that one number is left for each row or column, whichever are more."""
     return -1 if matrices.size(-2) >= matrices.size(-1) else -2
 
 
-class Group:
-    """Parameters of one shape and one rule, "muon" or "adamw". Each becomes a view into the group's stack.
+class Muon:
+    """Steps matrices of one shape together. Each becomes a view into a stack, and so does its gradient.
 
     The backward pass adds into the stack of gradients, and a step is one call on whole stacks: nothing is
     ever gathered or copied back.
     """
 
-    def __init__(self, rule: str, parameters: list[Tensor], lr: float, decay: float = 0.0) -> None:
-        self.rule, self.lr, self.decay, self.betas = rule, lr, decay, ADAM_BETAS
-        value = torch.stack([p.detach() for p in parameters])
-        power = value if rule == "adamw" else value.mean(neuron_axis(value), keepdim=True)
-        self.stack = Stack(value, torch.zeros_like(value), torch.zeros_like(value), torch.zeros_like(power))
-        for i, p in enumerate(parameters):
+    def __init__(self, matrices: list[Tensor], lr: float, decay: float) -> None:
+        self.lr, self.decay = lr, decay
+        value = torch.stack([p.detach() for p in matrices])
+        power = torch.zeros_like(value.mean(neuron_axis(value), keepdim=True))
+        self.stack = Stack(value, torch.zeros_like(value), torch.zeros_like(value), power)
+        for i, p in enumerate(matrices):
             p.data, p.grad = value[i], self.stack.grad[i]
 
 
 class MuonAdamW:
-    """Steps a list of groups. Everything is float32 but the orthogonalization, which runs in `dtype`."""
+    """Muon for the stacks, PyTorch's AdamW for the rest. All is float32, but Muon orthogonalizes in `dtype`."""
 
-    def __init__(self, groups: list[Group], rounds: int, dtype: torch.dtype) -> None:
-        self.groups, self.rounds, self.dtype, self.steps = groups, rounds, dtype, 0
-        self.muon, self.adamw = muon_update, adamw_update
+    def __init__(
+        self, muon: list[Muon], adam: list[torch.optim.Optimizer], rounds: int, dtype: torch.dtype
+    ) -> None:
+        self.muon, self.adam, self.rounds, self.dtype = muon, adam, rounds, dtype
+        self.rates = [(group, group["lr"]) for one in adam for group in one.param_groups]
+        self.update = muon_update
         self.scalar: Callable[[float], Scalar] = float
 
     def compile(self) -> None:
-        """Fuse each update into a few kernels."""
-        self.muon, self.adamw = (torch.compile(f, dynamic=False) for f in (muon_update, adamw_update))
-        self.scalar = torch.tensor
-
-    def zero_grad(self) -> None:
-        for group in self.groups:
-            group.stack.grad.zero_()
+        """Fuse Muon's update into a few kernels; AdamW's is one already."""
+        self.update, self.scalar = torch.compile(muon_update, dynamic=False), torch.tensor
 
     @torch.no_grad()
     def step(self, lr_scale: float, momentum: float, decay_scale: float) -> None:
-        self.steps += 1
-        for g in self.groups:
-            lr = self.scalar(g.lr * lr_scale)
-            if g.rule == "muon":
-                decay = self.scalar(g.decay * decay_scale)
-                self.muon(g.stack, lr, decay, self.scalar(momentum), self.rounds, self.dtype)
-            else:
-                self.adamw(g.stack, lr, self.scalar(g.decay), self.scalar(self.steps), g.betas)
+        """One update of everything. `lr_scale`, `decay_scale`: see the schedules."""
+        for m in self.muon:
+            lr, decay = self.scalar(m.lr * lr_scale), self.scalar(m.decay * decay_scale)
+            self.update(m.stack, lr, decay, self.scalar(momentum), self.rounds, self.dtype)
+        for group, rate in self.rates:
+            group["lr"] = rate * lr_scale
+        for one in self.adam:
+            one.step()
+
+    def zero_grad(self) -> None:
+        for m in self.muon:
+            m.stack.grad.zero_()
+        for one in self.adam:
+            one.zero_grad()
+
+    def forget(self) -> None:
+        """As if no step had been taken."""
+        for m in self.muon:
+            m.stack.mean.zero_()
+            m.stack.power.zero_()
+        for one in self.adam:
+            one.state.clear()
 
 
 def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> MuonAdamW:
@@ -538,17 +619,24 @@ def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> Muon
     embedding_lr, head_lr = hp.EMBEDDING_LR * adam_scale, hp.HEAD_LR * adam_scale
     inside = dict(model.blocks.named_parameters())
     matrices = [p for name, p in inside.items() if "values" not in name]
+    values = [p for name, p in inside.items() if "values" in name]
     groups = [
-        Group("adamw", [model.embedding.weight], embedding_lr, EMBEDDING_DECAY),
-        Group("adamw", [p for name, p in inside.items() if "values" in name], embedding_lr, VALUE_DECAY),
-        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),
-        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),
-        Group("adamw", [model.x0_lambdas], SCALAR_LR),
+        {"params": [model.embedding.weight], "lr": embedding_lr, "weight_decay": EMBEDDING_DECAY},
+        {"params": values, "lr": embedding_lr, "weight_decay": VALUE_DECAY},
+        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},
+        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},
+        {"params": [model.x0_lambdas], "lr": SCALAR_LR, "betas": X0_BETAS},
     ]
-    groups[-1].betas = X0_BETAS
-    for shape in sorted({p.shape for p in matrices}):
-        groups.append(Group("muon", [p for p in matrices if p.shape == shape], hp.MATRIX_LR, hp.MATRIX_DECAY))
-    return MuonAdamW(groups, hp.POLAR_STEPS, dtype)
+    pairs = {"params": [model.pairs.weight], "lr": embedding_lr * hp.PAIR_LR, "betas": PAIR_BETAS}
+    adam: list[torch.optim.Optimizer] = []
+    if model.pairs.sparse:
+        adam.append(torch.optim.SparseAdam([pairs], eps=1e-10))
+    else:
+        groups.append(pairs | {"weight_decay": EMBEDDING_DECAY})
+    adam.append(torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=True))
+    shapes = sorted({p.shape for p in matrices})
+    muon = [Muon([p for p in matrices if p.shape == shape], hp.MATRIX_LR, hp.MATRIX_DECAY) for shape in shapes]
+    return MuonAdamW(muon, adam, hp.POLAR_STEPS, dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -558,56 +646,11 @@ def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> Muon
 def warm_up(loss_of: Callable[[Tensor, Tensor], Tensor], optimizer: MuonAdamW, x: Tensor, y: Tensor) -> None:
     """A whole step on made-up data that changes nothing: what is slow the first time is over before the clock."""
     loss_of(x, y).backward()  # type: ignore[no-untyped-call]
-    optimizer.zero_grad()
     optimizer.step(lr_scale=0.0, momentum=0.0, decay_scale=0.0)
-    optimizer.steps = 0
+    optimizer.zero_grad()
+    optimizer.forget()
     if x.is_cuda:
         torch.cuda.synchronize()
-
-
-class Vitals:
-    """What a diagnosis needs beside the loss. All of it stays 0-d tensors: nothing waits for the device."""
-
-    def __init__(self, model: GPT) -> None:
-        self.model, self.kept = model, dict[str, list[Tensor]]()
-        tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-        self.kinds: dict[str, list[Tensor]] = {"embedding": [], "head": [], "matrix": []}
-        for name, p in model.named_parameters():
-            kind = "embedding" if id(p) in tables else "head" if name.startswith("head") else "matrix"
-            if p.ndim == 2:
-                self.kinds[kind].append(p)
-
-    @torch.no_grad()
-    def before_step(self) -> None:
-        """Keeps every eighth row of the weights, to see by how much the step moves them."""
-        self.kept = {kind: [p[::8].clone() for p in own] for kind, own in self.kinds.items() if own}
-
-    @torch.no_grad()
-    def after_step(self, x: Tensor) -> dict[str, Tensor]:
-        """Of each kind the gradients' norm, and the update's as a share of the weights'; the share of neurons
-        without gradient in the worst matrix; the largest attention score |q·k|/√head_dim in the start of a row."""
-        signs, total = {}, nn.utils.get_total_norm
-        for kind, before in self.kept.items():
-            own = self.kinds[kind]
-            signs[f"grad_{kind}"] = total([p.grad for p in own if p.grad is not None])
-            moved = total([p[::8] - old for p, old in zip(own, before, strict=True)])
-            signs[f"update_{kind}"] = moved / total(before).clamp_min(1e-12)
-        grads = [p.grad for p in self.kinds["matrix"] if p.grad is not None]
-        if grads:
-            signs["dead"] = torch.stack([(g.abs().amax(neuron_axis(g)) == 0).float().mean() for g in grads]).amax()
-        scores: list[Tensor] = []
-
-        def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            q, k = (one[0, -64:].float().transpose(0, 1) for one in given[:2])  # [heads, 64, head_dim]
-            scores.append((q @ k.mT).abs().amax() / q.size(-1) ** 0.5)
-
-        attends = [module for module in self.model.modules() if isinstance(module, WindowedAttention)]
-        hooks = [module.register_forward_pre_hook(look) for module in attends]
-        if hooks:
-            self.model(x[:1, : x.size(1) // 4])  # short: a whole look costs a CPU 0.3 % of its time
-        for hook in hooks:
-            hook.remove()
-        return {**signs, **({"score": torch.stack(scores).amax()} if scores else {})}
 
 
 def train(run: Any, hp: SimpleNamespace) -> None:
@@ -646,7 +689,7 @@ def train(run: Any, hp: SimpleNamespace) -> None:
     gc.freeze()
     gc.disable()
 
-    vitals = Vitals(model)
+    vitals = run.vitals(model, WindowedAttention)  # what tools/diagnose.py reads beside the loss
     for step, microbatches in enumerate(run.batches(rows, accum=accum)):
         lr_scale = learning_rate_scale(run.progress, hp.WARMUP, hp.WARMDOWN, hp.FINAL_LR)
         mean_loss = torch.zeros((), device=run.device)
@@ -654,10 +697,9 @@ def train(run: Any, hp: SimpleNamespace) -> None:
             loss = step_loss(x, y) / accum
             loss.backward()
             mean_loss += loss.detach()
-        if step % LOOK_EVERY == 0:
-            vitals.before_step()
+        vitals.before_step(step)
         optimizer.step(lr_scale, momentum_at(run.progress, hp.MOMENTUM_RAMP), decay_scale(run.progress))
-        signs = vitals.after_step(x) if step % LOOK_EVERY == 0 else {}
+        signs = vitals.after_step(x)
         optimizer.zero_grad()
         mfu = {"mfu": 100 * flops * run.tokens_per_second / run.peak_flops} if run.peak_flops else {}
         run.log(step, mean_loss, lr=lr_scale, **mfu, **signs)  # tensors: a value would wait for the device
@@ -666,7 +708,10 @@ def train(run: Any, hp: SimpleNamespace) -> None:
 
 def main() -> None:
     run = prepare.start_run()
-    hp = hyperparameters(run.profile)
+    given = hyperparameters(run.profile)
+    hp = fit(given, run.limits, run.vocab_size, run.sequence_length, run.compute_dtype)
+    if chosen := [f"{name} {getattr(hp, name)}" for name, value in vars(given).items() if value is None]:
+        print(f"train: {', '.join(chosen)}: by {run.limits}")
     try:
         train(run, hp)
     except KeyboardInterrupt:

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
+import prepare
 import train
 
 ROOT = Path(__file__).parent.parent
@@ -31,11 +34,14 @@ HP = SimpleNamespace(
     MATRIX_LR=0.02,
     MATRIX_DECAY=0.1,
     POLAR_STEPS=5,
+    SOFTCAP=15.0,
+    PAIR_ROWS=3,
+    PAIR_LR=1.0,
 )
 
 
 def make_config(**changes: Any) -> dict[str, Any]:
-    return {**train.model_config(HP, VOCAB, CONTEXT, torch.float32, "sdpa"), **changes}
+    return {**train.model_config(HP, VOCAB, CONTEXT, torch.float32, "plain"), **changes}
 
 
 def make_model(**changes: Any) -> train.GPT:
@@ -66,9 +72,90 @@ def test_both_profiles_name_the_same_constants():
     assert full["DEPTH"] == train.FULL_DEPTH and small["DEPTH"] == train.SMALL_DEPTH
 
 
+H100 = prepare.Limits(989.4e12, 84 * 10**9, 300.0)
+
+
+def fitted(limits: prepare.Limits, **pinned: int) -> SimpleNamespace:
+    given = SimpleNamespace(**vars(train.hyperparameters("full")) | pinned)
+    return train.fit(given, limits, 8192, 2048, torch.bfloat16)
+
+
+def test_an_h100_gets_what_was_found_on_one():
+    hp, given = fitted(H100), train.hyperparameters("full")
+    assert (hp.DEPTH, hp.WIDTH, hp.TOTAL_BATCH, hp.DEVICE_BATCH_SIZE) == (9, 640, 2**18, 128)
+    assert (hp.MATRIX_LR, hp.HEAD_LR) == (given.MATRIX_LR, given.HEAD_LR)
+    assert given.DEPTH is None, "fit changes a copy"
+
+
+@pytest.mark.parametrize(
+    ("name", "gigabytes", "sizes"),
+    [
+        ("NVIDIA B200", 190, (10, 768, 2**19, 128)),
+        ("NVIDIA A100-SXM4-80GB", 84, (7, 512, 2**17, 64)),
+        ("NVIDIA GeForce RTX 4090", 25, (7, 512, 2**17, 32)),
+        ("NVIDIA GeForce RTX 3090", 25, (6, 384, 2**16, 32)),
+        ("NVIDIA GeForce RTX 3060", 12.6, (5, 384, 2**15, 16)),
+        ("NVIDIA L4", 23.6, (6, 384, 2**16, 32)),
+        ("Tesla T4", 15.6, (4, 256, 2**15, 16)),
+    ],
+)
+def test_sizes_go_with_the_machine(name, gigabytes, sizes):
+    peak = prepare.known_peak(name)
+    assert peak is not None
+    hp = fitted(prepare.Limits(peak, int(gigabytes * 1e9), 300.0))
+    assert sizes == (hp.DEPTH, hp.WIDTH, hp.TOTAL_BATCH, hp.DEVICE_BATCH_SIZE)
+
+
+def test_what_is_pinned_stays():
+    hp = fitted(prepare.Limits(71e12, 25 * 10**9, 300.0), DEPTH=4, TOTAL_BATCH=2**15)
+    assert (hp.DEPTH, hp.WIDTH, hp.TOTAL_BATCH) == (4, 256, 2**15)
+    assert hp.MATRIX_LR == train.FULL_MATRIX_LR
+    small = train.hyperparameters("small")
+    assert train.fit(small, H100, 4096, 256, torch.float32) == small
+
+
+@given(st.floats(1e11, 1e16), st.floats(1.0, 8.0), st.integers(2**32, 2**38), st.floats(10, 3600))
+def test_more_compute_is_never_answered_with_less(flops, times, memory, seconds):
+    less, more = (fitted(prepare.Limits(peak, memory, seconds)) for peak in (flops, flops * times))
+    assert less.DEPTH <= more.DEPTH and less.WIDTH <= more.WIDTH and less.TOTAL_BATCH <= more.TOTAL_BATCH
+    assert less.MATRIX_LR <= more.MATRIX_LR
+    roomy = fitted(prepare.Limits(flops, 2 * memory, seconds))
+    assert less.DEVICE_BATCH_SIZE <= roomy.DEVICE_BATCH_SIZE
+    assert less.TOTAL_BATCH % (less.DEVICE_BATCH_SIZE * 2048) == 0
+
+
+def test_an_unknown_gpu_is_estimated_near_its_like():
+    for sms, capability, sheet in ((132, (9, 0), 989e12), (108, (8, 0), 312e12), (82, (8, 6), 71e12)):
+        assert prepare.estimated_peak(sms, capability) == pytest.approx(sheet, rel=0.2)
+    assert prepare.known_peak("NVIDIA L40S") == 362e12 and prepare.known_peak("NVIDIA Unknown 1") is None
+
+
+def test_memory_by_arithmetic_is_what_autograd_keeps():
+    """What waits for the backward pass, without the weights and what the device shares between layers."""
+    hp = SimpleNamespace(**vars(HP) | {"LOSS_ROWS": 16})
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    config = make_config(attention="sdpa", windows=[CONTEXT] * 3)
+    model, x = train.build_model(config), some_tokens(64)
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = train.training_loss(model, x, x, 16)
+    kept = {pointer: size for pointer, size in kept.items() if pointer not in own}
+    assert loss.isfinite()
+    vectors = 4 * x.numel() * HP.WIDTH * (19 * HP.DEPTH + 3)
+    assert sum(kept.values()) == pytest.approx(vectors, rel=0.25)
+    whole = train.memory_needed(hp, 64, VOCAB, CONTEXT, torch.float32)
+    assert vectors < whole < vectors + 16 * sum(p.numel() for p in model.parameters()) * 1.1 + 12 * 16 * VOCAB
+
+
 @pytest.mark.parametrize(("profile", "context"), [("full", 2048), ("small", 256)])
 def test_profiles_are_consistent(profile, context):
-    hp = train.hyperparameters(profile)
+    hp = fitted(H100) if profile == "full" else train.hyperparameters("small")
     assert hp.TOTAL_BATCH % (hp.DEVICE_BATCH_SIZE * context) == 0
     assert hp.WIDTH % hp.HEAD_DIM == 0 and hp.WIDTH >= train.GATE_CHANNELS
 
@@ -78,7 +165,7 @@ def test_logits_have_the_contract_s_shape_and_are_finite_when_called_bare():
     with torch.inference_mode():
         logits = model(some_tokens(2, 9))
     assert logits.shape == (2, 9, VOCAB) and logits.dtype == torch.float32
-    assert logits.isfinite().all() and logits.abs().max() <= train.SOFTCAP
+    assert logits.isfinite().all() and logits.abs().max() <= HP.SOFTCAP
 
 
 def test_a_low_precision_model_keeps_its_weights_in_float32():
@@ -104,10 +191,11 @@ def test_logits_never_look_ahead(cut):
     assert (was[:, cut] - now[:, cut]).abs().max() > 1e-3
 
 
-def test_a_short_window_ends_where_it_says():
+@pytest.mark.parametrize("kind", ["plain", "sdpa"])
+def test_a_short_window_ends_where_it_says(kind):
     """One layer of window w: a token w - 1 back still counts, one w back does not."""
     window = 4
-    attend = train.WindowedAttention(window, CONTEXT, "sdpa")
+    attend = train.WindowedAttention(make_config(attention=kind, windows=[window]), 0)
     q, k, v = torch.randn(3, 1, CONTEXT, 2, 8, generator=torch.Generator().manual_seed(0))
     was = attend(q, k, v)
     for back, matters in ((window - 1, True), (window, False)):
@@ -121,8 +209,9 @@ def test_windows_repeat_the_pattern_and_end_full():
     assert train.layer_windows("S", 2, 64, 16) == [16, 16]
 
 
-def test_attention_kinds_agree_with_plain_attention():
-    attend = train.WindowedAttention(5, CONTEXT, "sdpa")
+@pytest.mark.parametrize("kind", ["plain", "sdpa"])
+def test_attention_agrees_with_the_formula(kind):
+    attend = train.WindowedAttention(make_config(attention=kind, windows=[5]), 0)
     q, k, v = torch.randn(3, 2, CONTEXT, 2, 8, generator=torch.Generator().manual_seed(0))
     ago = torch.arange(CONTEXT)[:, None] - torch.arange(CONTEXT)
     scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(8)
@@ -141,14 +230,14 @@ def test_rotation_depends_on_distance_alone():
     torch.testing.assert_close(scores[0, 0], q @ k)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 32, 1000])
-def test_the_chunked_loss_is_cross_entropy(rows):
+@pytest.mark.parametrize(("rows", "cap"), [(1, 15.0), (7, 15.0), (32, 0.0), (1000, 2.0)])
+def test_the_chunked_loss_is_cross_entropy(rows, cap):
     torch.manual_seed(0)
     hidden, weight = torch.randn(32, 24, requires_grad=True), torch.randn(VOCAB, 24, requires_grad=True)
     targets = torch.randint(VOCAB, (32,))
-    plain = F.cross_entropy(train.SOFTCAP * torch.tanh(hidden @ weight.T / train.SOFTCAP), targets)
+    plain = F.cross_entropy(train.soften(hidden @ weight.T, cap), targets)
     expected = torch.autograd.grad(3 * plain, (hidden, weight))
-    chunked = train.HeadLoss.apply(hidden, weight, targets, rows)  # type: ignore[no-untyped-call]
+    chunked = train.HeadLoss.apply(hidden, weight, targets, rows, cap)  # type: ignore[no-untyped-call]
     torch.testing.assert_close(chunked, plain)
     torch.testing.assert_close(torch.autograd.grad(3 * chunked, (hidden, weight)), expected)
 
@@ -198,14 +287,15 @@ def test_parameters_and_gradients_live_in_their_group():
     model = make_model()
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     optimizer = train.build_optimizer(model, HP, torch.float32)
-    held = sum(group.stack.value.numel() for group in optimizer.groups)
-    assert held == sum(weight.numel() for weight in model.parameters())
+    held = [m.stack.value.numel() for m in optimizer.muon]
+    held += [p.numel() for one in optimizer.adam for group in one.param_groups for p in group["params"]]
+    assert sum(held) == sum(weight.numel() for weight in model.parameters())
     for name, weight in model.named_parameters():
         assert torch.equal(weight, before[name]), name
     torch.autograd.backward(train.training_loss(model, some_tokens(), some_tokens(), 8))
     gradient = dict(model.named_parameters())["blocks.0.mlp.up.weight"].grad
     assert gradient is not None
-    group = next(g for g in optimizer.groups if g.stack.value.shape == (3, 4 * HP.WIDTH, HP.WIDTH))
+    group = next(m for m in optimizer.muon if m.stack.value.shape == (3, 4 * HP.WIDTH, HP.WIDTH))
     torch.testing.assert_close(group.stack.grad[0], gradient)
     optimizer.zero_grad()
     assert not gradient.any()
@@ -218,21 +308,52 @@ def test_warming_up_changes_nothing():
     train.warm_up(lambda x, y: train.training_loss(model, x, y, 8), optimizer, some_tokens(), some_tokens())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert optimizer.steps == 0
-    assert not any(state.any() for g in optimizer.groups for state in g.stack[1:])
+    assert not any(one.state for one in optimizer.adam)
+    assert not any(state.any() for m in optimizer.muon for state in m.stack[1:])
 
 
-def test_adamw_matches_pytorch():
+def test_a_sparse_step_moves_the_rows_of_the_batch_alone():
+    """As a CPU has it; the dense kind, as a GPU has it, ends with the same gradient."""
+    grads = []
+    for sparse in (True, False):
+        model = make_model(sparse=sparse)
+        torch.autograd.backward(train.training_loss(model, some_tokens(), some_tokens(), 8))
+        grad = model.pairs.weight.grad
+        assert grad is not None and grad.is_sparse == sparse
+        grads.append(grad.to_dense() if sparse else grad)
+        if sparse:
+            optimizer, before = train.build_optimizer(model, HP, torch.float32), model.pairs.weight.clone()
+            optimizer.step(1.0, 0.9, 1.0)
+            assert torch.equal((model.pairs.weight != before).any(1), grads[0].any(1))
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 24)])
+def test_muon_matches_a_matrix_at_a_time_from_the_papers(shape):
+    """Muon (Jordan 2024) with Polar Express, NorMuon (2510.05491), cautious decay (2510.12402), in plain loops."""
     torch.manual_seed(0)
-    ours, theirs = (torch.nn.Parameter(torch.ones(5, 4)) for _ in range(2))
-    optimizer = train.MuonAdamW([train.Group("adamw", [ours], 0.1, decay=0.02)], 5, torch.float32)
-    reference = torch.optim.AdamW([theirs], 0.1, betas=train.ADAM_BETAS, eps=1e-10, weight_decay=0.02)
-    for _ in range(5):
-        gradient = torch.randn(5, 4)
-        optimizer.groups[0].stack.grad[0], theirs.grad = gradient, gradient.clone()
-        optimizer.step(1.0, 0.9, 1.0)
-        reference.step()
-    torch.testing.assert_close(ours, theirs)
+    rows, columns = shape
+    ours = [torch.randn(shape) for _ in range(3)]
+    plain = [p.clone() for p in ours]
+    group = train.Muon(ours, lr=0.1, decay=0.2)
+    means, powers = [torch.zeros(shape) for _ in ours], [torch.zeros(max(shape)) for _ in ours]
+    for _ in range(3):
+        for i, weight in enumerate(plain):
+            g = torch.randn(shape)
+            ours[i].grad.copy_(g)  # type: ignore[union-attr]
+            means[i] = 0.9 * means[i] + 0.1 * g
+            x = 0.1 * g + 0.9 * means[i]
+            x = x / (1.02 * x.norm() + 1e-6)
+            for a, b, c in train.POLAR_EXPRESS:
+                x = a * x + b * x @ x.T @ x + c * x @ x.T @ x @ x.T @ x
+            axis = 1 if rows >= columns else 0
+            powers[i] = 0.95 * powers[i] + 0.05 * x.square().mean(axis)
+            even = x / powers[i].clamp_min(1e-10).sqrt().unsqueeze(axis)
+            update = even * x.norm() / even.norm()
+            decayed = torch.where(update * weight >= 0, 0.2 * weight, torch.zeros(()))
+            plain[i] = weight - 0.1 * max(1, rows / columns) ** 0.5 * (update + decayed)
+        train.muon_update(group.stack, 0.1, 0.2, 0.9, 5, torch.float32)
+    torch.testing.assert_close(torch.stack(ours), torch.stack(plain), atol=1e-4, rtol=1e-3)
 
 
 def test_a_tiny_model_overfits_one_batch():
@@ -265,7 +386,7 @@ class FakeRun:
     """As much of prepare's run as `train.train` touches, with the same few rows at every step."""
 
     device, compute_dtype, profile, peak_flops = torch.device("cpu"), torch.float32, "small", None
-    vocab_size, sequence_length, progress = VOCAB, CONTEXT, 0.5
+    vocab_size, sequence_length, progress, limits = VOCAB, CONTEXT, 0.5, H100
 
     def __init__(self, steps: int) -> None:
         self.steps, self.losses = steps, list[float]()
@@ -281,6 +402,9 @@ class FakeRun:
 
     def log(self, step, loss, **numbers):
         self.losses.append(float(loss))
+
+    def vitals(self, model, attention):
+        return prepare.Vitals(model, attention, VOCAB)
 
     def finish(self, model, config, **facts):
         self.finished = (model, config, facts)
@@ -312,7 +436,7 @@ def test_the_loop_accumulates_over_microbatches(monkeypatch, capsys, collector):
     model, config, facts = split.finished
     assert facts == {"flops_per_token": train.flops_per_token(model), "depth": 3}
     assert json.loads(json.dumps(config)) == config
-    assert "attention sdpa" in capsys.readouterr().out
+    assert "attention plain" in capsys.readouterr().out
 
 
 def test_a_batch_that_does_not_divide_is_refused():
@@ -335,22 +459,23 @@ def test_out_of_memory_ends_with_one_line(monkeypatch, kind):
 def test_vitals_measure_gradients_updates_and_scores():
     model = make_model()
     optimizer = train.build_optimizer(model, HP, torch.float32)
-    vitals, x = train.Vitals(model), some_tokens(4)
-    train.training_loss(model, x, x, 8).backward()
+    vitals, x = prepare.Vitals(model, train.WindowedAttention, VOCAB), some_tokens(4)
+    torch.autograd.backward(train.training_loss(model, x, x, 8))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    vitals.before_step()
+    vitals.before_step(0)
     optimizer.step(1.0, 0.9, 1.0)
     signs = vitals.after_step(x)
     assert all(value.ndim == 0 and value.isfinite() for value in signs.values())
     head = model.head.weight
-    assert signs["grad_head"] == pytest.approx(head.grad.norm().item())
+    assert signs["grad_head"] == pytest.approx(torch.as_tensor(head.grad).norm().item())
     moved = (head - before["head.weight"])[::8].norm() / before["head.weight"][::8].norm()
     assert signs["update_head"] == pytest.approx(moved.item())
     assert {name for name in signs if name.startswith("grad_")} == {"grad_embedding", "grad_head", "grad_matrix"}
     assert 0 < signs["score"] <= HP.HEAD_DIM**0.5 + 1e-4  # which is what QK norm promises
     assert not any(module._forward_pre_hooks for module in model.modules())
+    grads: dict[str, Any] = dict(model.named_parameters())
     with torch.no_grad():
-        model.blocks[0].mlp.up.weight.grad[: HP.WIDTH] = 0
+        grads["blocks.0.mlp.up.weight"].grad[: HP.WIDTH] = 0
     assert vitals.after_step(x)["dead"] == pytest.approx(0.25)
 
 
@@ -358,11 +483,11 @@ def test_vitals_change_nothing():
     def steps(look: bool) -> list[torch.Tensor]:
         model = make_model()
         optimizer = train.build_optimizer(model, HP, torch.float32)
-        vitals, x = train.Vitals(model), some_tokens(4)
+        vitals, x = prepare.Vitals(model, train.WindowedAttention, VOCAB), some_tokens(4)
         for _ in range(3):
-            train.training_loss(model, x, x, 8).backward()
+            torch.autograd.backward(train.training_loss(model, x, x, 8))
             if look:
-                vitals.before_step()
+                vitals.before_step(0)
             optimizer.step(1.0, 0.9, 1.0)
             if look:
                 vitals.after_step(x)

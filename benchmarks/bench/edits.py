@@ -22,7 +22,7 @@ NUDGE = 1.02
 NUDGED = ("HEAD_LR", "SCALAR_LR", "WARMDOWN", "ROPE_BASE")
 REWRITTEN = {
     "same-square": Edit("F.relu(self.up(x)).square()", "F.relu(self.up(x)).pow(2)"),
-    "same-batch": Edit("SMALL_TOTAL_BATCH = 2**10", "SMALL_TOTAL_BATCH = 1024"),
+    "same-batch": Edit("SMALL_TOTAL_BATCH = 2**12", "SMALL_TOTAL_BATCH = 4096"),
     "same-decay": Edit("    return 1 - progress\n", "    return 1.0 - progress\n"),
     "same-sum": Edit("        x = x + self.mlp(norm(x))\n", "        x = self.mlp(norm(x)) + x\n"),
 }

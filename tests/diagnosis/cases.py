@@ -64,14 +64,16 @@ def swap(*pairs: tuple[str, str]) -> Edit:
 
 
 SCALE = "        lr_scale = learning_rate_scale(run.progress, hp.WARMUP, hp.WARMDOWN, hp.FINAL_LR)\n"
-LOSS = "    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)"
+LOSS = "    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows, model.config[\"softcap\"])"
 TRUNK = "    hidden = model.trunk(tokens).flatten(0, 1)\n"
 RELU = "F.relu(self.up(x)).square()"
 QK = "        q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))"
 BACKWARD = "            loss.backward()\n"
 MICROBATCH = "        for x, y in microbatches:\n"
 LOOP = "    for step, microbatches in enumerate(run.batches(rows, accum=accum)):\n"
-STEP = "    def step(self, lr_scale: float, momentum: float, decay_scale: float) -> None:\n        self.steps += 1\n"
+_STEP = '        """One update of everything. `lr_scale`, `decay_scale`: see the schedules."""\n'
+COUNTED = (_STEP, f'{_STEP}        self.steps = getattr(self, "steps", -1) + 1  # warming up is none\n')
+ADAM = '            group["lr"] = rate * lr_scale'
 PENALTY = "            loss = step_loss(x, y) / accum\n"
 
 
@@ -102,15 +104,13 @@ BROKEN = [
     Case("inverse_warmup", "warmup-too-short", "report", "warm-up the wrong way: from 14 times down to 1 over 4 %",
          scaled("max(1.0, 14 * (1 - run.progress / 0.04))")),
     Case("no_warmup_hot_head", "warmup-too-short", "report", "AdamW's rate 12 times for the first 5 steps",
-         swap(("            lr = self.scalar(g.lr * lr_scale)\n",
-               '            hot = 12 if g.rule == "adamw" and 0 < self.steps < 6 else 1\n'
-               "            lr = self.scalar(g.lr * lr_scale * hot)\n"))),
+         swap(COUNTED, (ADAM, f"{ADAM} * (12 if 0 < self.steps < 6 else 1)"))),
     # -- numbers
     Case("log_of_zero", "nan", "tune", "a penalty with the logarithm of a difference that becomes 0 or less",
          swap((PENALTY, f"{PENALTY}            loss = loss + 0 * torch.log(step_loss(x, y) - 4.5)\n"))),
     Case("division_at_60", "nan", "tune", "from step 60 on the gradients of one group are divided by 0",
-         swap((STEP, f"{STEP}        if self.steps == 60:\n"
-                     "            self.groups[-1].stack.grad.div_(0.0)\n"))),
+         swap((_STEP, f"{COUNTED[1]}        if self.steps == 60:\n"
+                     "            self.muon[-1].stack.grad.div_(0.0)\n"))),
     Case("half_precision_overflow", "nan", "report", "the loss is scaled by 10,000 in float16 and back",
          swap((PENALTY, f"{PENALTY}            loss = (loss * 14000).half().float() / 14000\n"))),
     Case("root_of_negative", "nan", "report", "the root of a running sum that rounding makes negative at 40 %",
@@ -122,15 +122,18 @@ BROKEN = [
          swap((MICROBATCH, f"{MICROBATCH}            if 90 <= step < 94:\n"
                            "                x, y = run.dummy_batch(rows)\n"))),
     Case("gradients_blown_up", "spike", "report", "Adam's power average is wiped at step 80",
-         swap((STEP, f"{STEP}        if self.steps == 80:\n            for g in self.groups[:5]:\n"
-                     "                g.stack.power.mul_(1e-5)\n"))),
+         swap((_STEP, f"{COUNTED[1]}        if self.steps == 80:\n            for one in self.adam:\n"
+                       "                for state in one.state.values():\n"
+                       "                    state['exp_avg_sq'].mul_(1e-5)\n"))),
     Case("weights_jolted", "spike", "report", "noise is added to the weights at step 60, once",
-         swap((STEP, f"{STEP}        if self.steps == 60:\n            for g in self.groups:\n"
-                     "                g.stack.value.add_(torch.randn_like(g.stack.value) * 0.3)\n"))),
+         swap((_STEP, f"{COUNTED[1]}        if self.steps == 60:\n"
+                       "            groups = [group['params'] for one in self.adam for group in one.param_groups]\n"
+                       "            for p in [*(m.stack.value for m in self.muon), *sum(groups, [])]:\n"
+                       "                p.add_(torch.randn_like(p) * 0.3)\n"))),
     Case("schedule_ends_early", "plateau", "tune", "the rate falls to 0 at 30 % of the budget and stays there",
          scaled("float(run.progress < 0.3)")),
     Case("optimizer_stops", "plateau", "tune", "no step is taken after 25 % of the budget",
-         swap((STEP, f"{STEP}        if self.steps > 40:\n            return\n"))),
+         swap((_STEP, f"{COUNTED[1]}        if self.steps > 40:\n            return\n"))),
     Case("warmdown_by_steps", "plateau", "report", "a warm-down that counts 45 steps, not the budget",
          scaled("max(0.0, 1 - step / 45)")),
     Case("parameters_replaced", "plateau", "report", "at 35 % the parameters are copied, so the optimizer holds others",
@@ -143,13 +146,11 @@ BROKEN = [
                "            y = self.residual_lambdas[i] * x + self.x0_lambdas[i] * x0\n"
                "            x = y + block(y.detach(), tokens, cos, sin).detach()\n"))),
     Case("momentum_over_one", "diverged", "tune", "Muon's update is added: the sign is wrong in the second half",
-         swap(("            lr = self.scalar(g.lr * lr_scale)\n",
-               "            lr = self.scalar(g.lr * lr_scale * (-1 if self.steps > 75 else 1))\n"))),
+         swap(COUNTED, ("self.scalar(m.lr * lr_scale)", "self.scalar(m.lr * lr_scale * (-1 if self.steps > 75 else 1))"))),
     Case("ascent_on_the_head", "diverged", "tune", "the head's rate is negative from 40 % on",
-         swap(("            lr = self.scalar(g.lr * lr_scale)\n",
-               "            lr = self.scalar(g.lr * lr_scale * (-1 if g is self.groups[2] and self.steps > 60 else 1))\n"))),
+         swap(COUNTED, (ADAM, f"{ADAM} * (-1 if group is self.adam[-1].param_groups[2] and self.steps > 60 else 1)"))),
     Case("negative_decay", "diverged", "report", "weight decay with the wrong sign and 60 times as strong",
-         swap(("decay = self.scalar(g.decay * decay_scale)", "decay = self.scalar(-60 * g.decay * decay_scale)"))),
+         swap(("self.scalar(m.decay * decay_scale)", "self.scalar(-60 * m.decay * decay_scale)"))),
     Case("maximizes_the_loss", "diverged", "report", "from 50 % on the gradient of the loss has the wrong sign",
          swap((BACKWARD, "            (loss if run.progress < 0.5 else -loss).backward()\n"))),
     # -- inside the model
@@ -201,14 +202,14 @@ BROKEN = [
     Case("tiny_corpus", "overfitting", "report", "a corpus of 10 documents, read some 30 times", documents=10, budget="102400tok"),
     Case("three_documents", "overfitting", "report", "a corpus of 5 documents", documents=5),
     Case("targets_are_inputs", "loss-bug", "tune", "the targets are the inputs",
-         swap((LOSS, "    return HeadLoss.apply(hidden, model.head.weight, tokens.flatten(), rows)"))),
+         swap((LOSS, "    return HeadLoss.apply(hidden, model.head.weight, tokens.flatten(), rows, model.config[\"softcap\"])"))),
     Case("loss_halved", "loss-bug", "tune", "the mean is over one token in two, divided by all",
-         swap((LOSS, "    return 0.5 * HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)"))),
+         swap((LOSS, "    return 0.5 * HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows, model.config[\"softcap\"])"))),
     Case("shifted_twice", "loss-bug", "report", "the targets are shifted by two",
-         swap((LOSS, "    return HeadLoss.apply(hidden, model.head.weight, targets.roll(-1, 1).flatten(), rows)"))),
+         swap((LOSS, "    return HeadLoss.apply(hidden, model.head.weight, targets.roll(-1, 1).flatten(), rows, model.config[\"softcap\"])"))),
     Case("looks_ahead", "loss-bug", "report", "training is not causal: the next token's embedding is mixed in",
-         swap(("        x = x0 = norm(self.embedding(tokens).to(self.dtype))\n",
-               "        x = x0 = norm(self.embedding(tokens).to(self.dtype))\n"
+         swap(("        x = x0 = norm(self.embed(tokens))\n",
+               "        x = x0 = norm(self.embed(tokens))\n"
                "        if torch.is_grad_enabled():\n            x = x0 = x0 + 0.3 * x0.roll(-1, 1)\n"))),
 ]  # fmt: skip
 

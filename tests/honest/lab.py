@@ -55,7 +55,8 @@ SHRUNK = {"SMALL_TOTAL_BATCH": 2**9, "SMALL_SHORT_WINDOW": 16, "SMALL_WIDTH": 64
 
 @dataclass(frozen=True)
 class Edit:
-    """A file of edits/: a docstring that says what and whose idea, and EDITS, pairs of old text and new."""
+    """A file of edits/: a docstring that says what and whose idea, and EDITS, pairs of old text and new, or of a
+    constant's name and its new value."""
 
     path: Path
     about: str
@@ -70,6 +71,9 @@ class Edit:
     def apply(self, text: str) -> str:
         """train.py as the edit makes it. AssertionError where the edit does not fit train.py any more."""
         for old, new in self.pairs:
+            if re.fullmatch(r"[A-Z][A-Z0-9_]+", old):
+                (line,) = re.findall(rf"^{old} = .*$", text, re.MULTILINE)
+                old, new = line + "\n", f"{old} = {new}\n"
             found = text.count(old)
             if found != 1:
                 raise AssertionError(

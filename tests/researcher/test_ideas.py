@@ -62,6 +62,7 @@ class Run:
     """What prepare.start_run gives, without a feeder: a few batches of made-up tokens on the CPU."""
 
     profile, vocab_size, sequence_length, seed, peak_flops = "small", VOCABULARY, CONTEXT, 1, None
+    limits = None  # small pins its sizes
     tokens = steps = 0
     seconds = tokens_per_second = 1.0
     finished: tuple[Any, dict[str, Any]] | None = None
@@ -90,6 +91,11 @@ class Run:
         import torch
 
         assert torch.isfinite(torch.as_tensor(loss)).all()
+
+    def vitals(self, model: Any, attention: Any) -> Any:
+        import prepare
+
+        return prepare.Vitals(model, attention, VOCABULARY)
 
     def finish(self, model: Any, config: dict[str, Any], **extra: Any) -> None:
         self.finished = model, config

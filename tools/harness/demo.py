@@ -27,7 +27,7 @@ TAG = "demo"
 BUDGET = "100000tok"  # in tokens, so that the digits repeat on one machine
 EXPERIMENTS = 5
 # Set back at the clone's starting point, so that a short demo has something to find: name to worse value.
-SET_BACK = {"SMALL_TOTAL_BATCH": "2**12", "SMALL_EMBEDDING_LR": "0.05"}
+SET_BACK = {"SMALL_TOTAL_BATCH": "2**14", "SMALL_EMBEDDING_LR": "0.05"}
 SERVER = Path("tools", "researcher", "server.py")
 # opencode fetches the package for plugins at each launch, and waits long where there is no network; it takes this
 # for done. Our plugin imports nothing.

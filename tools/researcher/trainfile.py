@@ -52,8 +52,11 @@ class TrainFile:
         return Edit(line, line[:start] + value + line[start + len(old) :])
 
     def full_name(self, name: str) -> str:
-        """The constant that `name` means in this profile: `DEPTH` may stand there as `SMALL_DEPTH`."""
+        """The constant that `name` means in this profile: `DEPTH` may stand there as `SMALL_DEPTH`, and where that
+        is None, since the machine decides, as `FIT_DEPTH`, from which its rule begins."""
         prefixed = f"{self.profile.upper()}_{name}"
+        if self.value(prefixed) == "None" and f"FIT_{name}" in self._assignments:
+            return f"FIT_{name}"
         return prefixed if self.profile and prefixed in self._assignments else name
 
     @cached_property

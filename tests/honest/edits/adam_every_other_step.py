@@ -6,25 +6,29 @@ Source: modded-nanogpt; nanochat lists it among what did not help.
 EDITS = [
     (
         """\
-        for group in self.groups:
-            group.stack.grad.zero_()
+        for one in self.adam:
+            one.zero_grad()
 """,
         """\
-        for group in self.groups:
-            if group.rule == "muon" or self.steps % 2 == 0:
-                group.stack.grad.zero_()
+        if self.steps % 2 == 0:
+            for one in self.adam:
+                one.zero_grad()
 """,
     ),
     (
         """\
-        for g in self.groups:
-            lr = self.scalar(g.lr * lr_scale)
+        for one in self.adam:
+            one.step()
 """,
         """\
-        for g in self.groups:
-            if g.rule == "adamw" and self.steps % 2:
-                continue
-            lr = self.scalar(g.lr * lr_scale)
+        self.steps += 1
+        if self.steps % 2 == 0:
+            for one in self.adam:
+                one.step()
 """,
+    ),
+    (
+        "        self.update = muon_update\n",
+        "        self.update, self.steps = muon_update, 0\n",
     ),
 ]

@@ -6,14 +6,14 @@ Source: ALiBi (arXiv 2108.12409).
 EDITS = [
     (
         """\
-        self.attend = WindowedAttention(config["windows"][layer], config["sequence_length"], config["attention"])
+        self.attend = WindowedAttention(config, layer)
 """,
         """\
-        self.attend = WindowedAttention(config["windows"][layer], config["sequence_length"], config["attention"])
+        self.attend = WindowedAttention(config, layer)
         heads, context = width // self.head_dim, config["sequence_length"]
         slopes = 2.0 ** (-8 * torch.arange(1, heads + 1) / heads)
         ago = torch.arange(context)[:, None] - torch.arange(context)  # [query, key], in tokens
-        bias = (-slopes[:, None, None] * ago).masked_fill(~self.attend.mask, -torch.inf)
+        bias = -slopes[:, None, None] * ago + self.attend.bias
         self.bias: Tensor
         self.register_buffer("bias", bias, persistent=False)
 """,

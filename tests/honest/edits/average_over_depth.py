@@ -27,10 +27,10 @@ EDITS = [
     ),
     ("            elif weight.ndim == 2:\n", '            elif weight.ndim == 2 and name != "depth_weights":\n'),
     (
-        '        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),\n',
+        '        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},\n',
         """\
-        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),
-        Group("adamw", [model.depth_weights], SCALAR_LR / 100),
+        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},
+        {"params": [model.depth_weights], "lr": SCALAR_LR / 100},
 """,
     ),
 ]

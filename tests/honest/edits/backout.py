@@ -24,10 +24,10 @@ EDITS = [
 """,
     ),
     (
-        '        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),\n',
+        '        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},\n',
         """\
-        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),
-        Group("adamw", [model.backout], SCALAR_LR / 100),
+        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},
+        {"params": [model.backout], "lr": SCALAR_LR / 100},
 """,
     ),
 ]

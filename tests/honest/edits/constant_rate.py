@@ -3,4 +3,4 @@
 Source: an ablation.
 """
 
-EDITS = [("SMALL_WARMDOWN = 0.6", "SMALL_WARMDOWN = 0.0"), ("SMALL_FINAL_LR = 0.05", "SMALL_FINAL_LR = 1.0")]
+EDITS = [("SMALL_WARMDOWN", "0.0"), ("SMALL_FINAL_LR", "1.0")]

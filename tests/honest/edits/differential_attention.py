@@ -36,10 +36,10 @@ EDITS = [
         '    matrices = [p for name, p in inside.items() if "values" not in name and "less" not in name]\n',
     ),
     (
-        "    groups[-1].betas = X0_BETAS\n",
+        "    adam: list[torch.optim.Optimizer] = []\n",
         """\
-    groups[-1].betas = X0_BETAS
-    groups.append(Group("adamw", [p for name, p in inside.items() if "less" in name], SCALAR_LR / 100))
+    adam: list[torch.optim.Optimizer] = []
+    groups.append({"params": [p for name, p in inside.items() if "less" in name], "lr": SCALAR_LR / 100})
 """,
     ),
 ]

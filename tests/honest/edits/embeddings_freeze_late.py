@@ -7,9 +7,9 @@ EDITS = [
     (
         "        mean_loss = torch.zeros((), device=run.device)\n",
         """\
+        frozen = {id(group) for group in optimizer.adam[-1].param_groups[:2]}  # the embeddings
         if run.progress > 0.8:
-            for group in optimizer.groups[:2]:  # the embeddings
-                group.lr = 0.0
+            optimizer.rates[:] = [(group, rate * (id(group) not in frozen)) for group, rate in optimizer.rates]
         mean_loss = torch.zeros((), device=run.device)
 """,
     )

@@ -5,8 +5,8 @@ Source: Wortsman and others 2023 (arXiv 2309.14322) on instabilities of the outp
 
 EDITS = [
     (
-        "torch.tanh(self.head(self.trunk(tokens)).float() / SOFTCAP)",
-        "torch.tanh(self.head(self.trunk(tokens).float()) / SOFTCAP)",
+        "soften(self.head(self.trunk(tokens)).float(), ",
+        "soften(self.head(self.trunk(tokens).float()), ",
     ),
     (
         "    hidden = model.trunk(tokens).flatten(0, 1)\n",

@@ -4,7 +4,7 @@ Source: GQA (arXiv 2305.13245).
 """
 
 EDITS = [
-    ("SMALL_HEAD_DIM = 64", "SMALL_HEAD_DIM = 16"),
+    ("SMALL_HEAD_DIM", "16"),
     (
         "        self.q, self.k, self.v = Linear(width, width), Linear(width, width), Linear(width, width)\n",
         """\

@@ -4,6 +4,6 @@ Source: modded-nanogpt's block-size warm-up, over layers instead of time.
 """
 
 EDITS = [
-    ("SMALL_DEPTH = 2", "SMALL_DEPTH = 3"),
+    ("SMALL_DEPTH", "3"),
     ('context if pattern[i % len(pattern)] == "L" else min(short, context)', "min(context, short * 2**i)"),
 ]

@@ -4,7 +4,7 @@ Source: progressive stacking, Gong and others 2019.
 """
 
 EDITS = [
-    ("SMALL_DEPTH = 2", "SMALL_DEPTH = 4"),
+    ("SMALL_DEPTH", "4"),
     (
         "        for i, block in enumerate(self.blocks):\n",
         "        for i, block in enumerate(self.blocks[: self.used]):\n",

@@ -7,7 +7,7 @@ EDITS = [
     (
         """\
     hidden = model.trunk(tokens).flatten(0, 1)
-    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)""",
+    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows, model.config["softcap"])""",
         """\
     losses = F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
     weight = torch.ones(tokens.size(1), device=tokens.device)

@@ -26,10 +26,10 @@ EDITS = [
         '    matrices = [p for name, p in inside.items() if "values" not in name and p.ndim == 2]\n',
     ),
     (
-        "    groups[-1].betas = X0_BETAS\n",
+        "    adam: list[torch.optim.Optimizer] = []\n",
         """\
-    groups[-1].betas = X0_BETAS
-    groups.append(Group("adamw", [p for p in inside.values() if p.ndim == 1], SCALAR_LR / 50))
+    adam: list[torch.optim.Optimizer] = []
+    groups.append({"params": [p for p in inside.values() if p.ndim == 1], "lr": SCALAR_LR / 50})
 """,
     ),
 ]

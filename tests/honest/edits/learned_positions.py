@@ -15,10 +15,10 @@ EDITS = [
         '            if name in ("embedding.weight", "positions.weight"):',
     ),
     (
-        "        x = x0 = norm(self.embedding(tokens).to(self.dtype))\n",
+        "        x = x0 = norm(self.embed(tokens))\n",
         """\
         places = self.positions.weight[: tokens.size(1)]
-        x = x0 = norm((self.embedding(tokens) + 0.3 * places).to(self.dtype))
+        x = x0 = norm(self.embed(tokens) + 0.3 * places.to(self.dtype))
 """,
     ),
     (
@@ -26,10 +26,10 @@ EDITS = [
         "        q, k = norm(q), norm(k)",
     ),
     (
-        '        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),\n',
+        '        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},\n',
         """\
-        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),
-        Group("adamw", [model.positions.weight], embedding_lr / 10),
+        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},
+        {"params": [model.positions.weight], "lr": embedding_lr / 10},
 """,
     ),
 ]

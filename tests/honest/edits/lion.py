@@ -5,16 +5,25 @@ Source: Chen and others 2023 (arXiv 2302.06675), with a hundredth of AdamW's rat
 
 EDITS = [
     (
+        "def build_optimizer(",
         """\
-    s.mean.lerp_(s.grad, 1 - betas[0])
-    s.power.mul_(betas[1]).addcmul_(s.grad, s.grad, value=1 - betas[1])
-    rate = lr * (1 - betas[1] ** step) ** 0.5 / (1 - betas[0] ** step)  # both averages began at zero
-    s.value.mul_(1 - lr * decay).addcdiv_(s.mean * -rate, s.power.sqrt().add_(1e-10))
-""",
-        """\
-    update = s.mean.lerp(s.grad, 1 - betas[0]).sign_()
-    s.value.mul_(1 - lr * decay).sub_(update * (lr / 100))
-    s.mean.lerp_(s.grad, 1 - betas[1])
-""",
-    )
+class Lion(torch.optim.Optimizer):
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, {"lr": 0.01, "weight_decay": 0.0, "betas": ADAM_BETAS})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            lr, decay, betas = group["lr"], group["weight_decay"], group["betas"]
+            for p in group["params"]:
+                mean = self.state[p].setdefault("mean", torch.zeros_like(p))
+                update = mean.lerp(p.grad, 1 - betas[0]).sign_()
+                p.mul_(1 - lr * decay).sub_(update * (lr / 100))
+                mean.lerp_(p.grad, 1 - betas[1])
+
+
+
+def build_optimizer(""",
+    ),
+    ("torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=True)", "Lion(groups)"),
 ]

@@ -3,4 +3,4 @@
 Source: nanochat's first round raised the embedding's β2 to 0.995.
 """
 
-EDITS = [("ADAM_BETAS = (0.8, 0.95)", "ADAM_BETAS = (0.9, 0.99)")]
+EDITS = [("ADAM_BETAS", "(0.9, 0.99)")]

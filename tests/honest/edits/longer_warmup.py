@@ -3,4 +3,4 @@
 Source: discussed for autoresearch's branches, where a bug made warm-up look bad.
 """
 
-EDITS = [("SMALL_WARMUP = 0.02", "SMALL_WARMUP = 0.1"), ("FULL_WARMUP = 0.0 ", "FULL_WARMUP = 0.1 ")]
+EDITS = [("SMALL_WARMUP", "0.1"), ("FULL_WARMUP", "0.1 ")]

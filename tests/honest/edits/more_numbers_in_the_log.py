@@ -7,7 +7,7 @@ EDITS = [
     (
         "        optimizer.step(lr_scale, ",
         """\
-        grad_norm = torch.stack([g.stack.grad.square().sum() for g in optimizer.groups]).sum().sqrt()
+        grad_norm = torch.stack([m.stack.grad.square().sum() for m in optimizer.muon]).sum().sqrt()
         optimizer.step(lr_scale, """,
     ),
     (

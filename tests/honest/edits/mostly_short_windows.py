@@ -3,4 +3,4 @@
 Source: Gemma 3 (arXiv 2503.19786) has five local layers to each global one.
 """
 
-EDITS = [("SMALL_DEPTH = 2", "SMALL_DEPTH = 4"), ('SMALL_WINDOW_PATTERN = "SL"', 'SMALL_WINDOW_PATTERN = "SSSL"')]
+EDITS = [("SMALL_DEPTH", "4"), ('SMALL_WINDOW_PATTERN = "SL"', 'SMALL_WINDOW_PATTERN = "SSSL"')]

@@ -1,4 +1,4 @@
-"""PyTorch's own Muon for the matrices, AdamW here for the rest.
+"""PyTorch's own Muon for the matrices.
 
 Source: torch.optim.Muon, since PyTorch 2.9.
 """
@@ -8,14 +8,14 @@ EDITS = [
         "def build_optimizer(",
         """\
 class TorchMuon(MuonAdamW):
-    def __init__(self, groups: list[Group], matrices: list[Tensor], lr: float, decay: float) -> None:
-        super().__init__(groups, 0, torch.float32)
+    def __init__(self, adam: list[torch.optim.Optimizer], matrices: list[Tensor], lr: float, decay: float) -> None:
+        super().__init__([], adam, 0, torch.float32)
         self.lr, self.decay = lr, decay
         self.inner = torch.optim.Muon(matrices, lr=lr, weight_decay=decay, adjust_lr_fn="original")
 
     def zero_grad(self) -> None:
         super().zero_grad()
-        self.inner.zero_grad(set_to_none=False)
+        self.inner.zero_grad()
 
     @torch.no_grad()
     def step(self, lr_scale: float, momentum: float, decay_scale: float) -> None:
@@ -29,12 +29,12 @@ def build_optimizer(""",
     ),
     (
         """\
-    for shape in sorted({p.shape for p in matrices}):
-        groups.append(Group("muon", [p for p in matrices if p.shape == shape], hp.MATRIX_LR, hp.MATRIX_DECAY))
-    return MuonAdamW(groups, hp.POLAR_STEPS, dtype)
+    shapes = sorted({p.shape for p in matrices})
+    muon = [Muon([p for p in matrices if p.shape == shape], hp.MATRIX_LR, hp.MATRIX_DECAY) for shape in shapes]
+    return MuonAdamW(muon, adam, hp.POLAR_STEPS, dtype)
 """,
         """\
-    return TorchMuon(groups, matrices, hp.MATRIX_LR, hp.MATRIX_DECAY)
+    return TorchMuon(adam, matrices, hp.MATRIX_LR, hp.MATRIX_DECAY)
 """,
     ),
 ]

@@ -3,4 +3,4 @@
 Source: mar8 tried 13 and 20.
 """
 
-EDITS = [("SOFTCAP = 15.0", "SOFTCAP = 13.0")]
+EDITS = [("SMALL_SOFTCAP", "13.0"), ("FULL_SOFTCAP", "13.0")]

@@ -6,7 +6,7 @@ Source: an ablation; mar8 lost 0.003 to 0.007 with fewer.
 EDITS = [
     ('        has_values = (config["depth"] - 1 - layer) % 2 == 0', "        has_values = False"),
     (
-        'Group("adamw", [p for name, p in inside.items() if "values" in name], embedding_lr, VALUE_DECAY),',
+        '{"params": values, "lr": embedding_lr, "weight_decay": VALUE_DECAY},',
         "# no value embeddings, so no group of theirs",
     ),
 ]

@@ -5,9 +5,9 @@ Source: NEFTune (arXiv 2310.05914).
 
 EDITS = [
     (
-        "        x = x0 = norm(self.embedding(tokens).to(self.dtype))\n",
+        "        x = x0 = norm(self.embed(tokens))\n",
         """\
-        x = self.embedding(tokens).to(self.dtype)
+        x = self.embed(tokens)
         if self.training:
             noise = torch.rand(x.shape, generator=self.dice, device=x.device).to(x.dtype) * 2 - 1
             x = x + noise * 5 / math.sqrt(x.size(1) * x.size(2))

@@ -15,7 +15,7 @@ EDITS = [
 """,
     ),
     (
-        '            elif name.endswith(("out.weight", "down.weight", "gate.weight")):',
-        '            elif name.endswith("gate.weight"):',
+        '            elif name.endswith(("out.weight", "down.weight", "gate.weight", "pairs.weight")):',
+        '            elif name.endswith(("gate.weight", "pairs.weight")):',
     ),
 ]

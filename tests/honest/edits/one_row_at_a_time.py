@@ -3,4 +3,4 @@
 Source: gradient accumulation, as everyone does it.
 """
 
-EDITS = [("SMALL_DEVICE_BATCH_SIZE = 4", "SMALL_DEVICE_BATCH_SIZE = 1")]
+EDITS = [("SMALL_DEVICE_BATCH_SIZE", "1")]

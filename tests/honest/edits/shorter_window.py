@@ -3,4 +3,4 @@
 Source: autoresearch's mar8 log went from a half down to an eighth.
 """
 
-EDITS = [("SMALL_SHORT_WINDOW = 64", "SMALL_SHORT_WINDOW = 8")]
+EDITS = [("SMALL_SHORT_WINDOW", "8")]

@@ -4,7 +4,7 @@ Source: modded-nanogpt's U-net skips.
 """
 
 EDITS = [
-    ("SMALL_DEPTH = 2", "SMALL_DEPTH = 4"),
+    ("SMALL_DEPTH", "4"),
     (
         "        self.x0_lambdas = nn.Parameter(torch.full((depth,), X0_INIT))\n",
         """\
@@ -30,10 +30,10 @@ EDITS = [
         "        earlier: list[Tensor] = []\n        for i, block in enumerate(self.blocks):\n",
     ),
     (
-        '        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),\n',
+        '        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},\n',
         """\
-        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),
-        Group("adamw", [model.skip_lambdas], SCALAR_LR / 100),
+        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},
+        {"params": [model.skip_lambdas], "lr": SCALAR_LR / 100},
 """,
     ),
 ]

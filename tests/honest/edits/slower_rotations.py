@@ -3,4 +3,4 @@
 Source: Su and others 2021 (arXiv 2104.09864); modded-nanogpt goes the other way.
 """
 
-EDITS = [("ROPE_BASE = 200_000", "ROPE_BASE = 10_000")]
+EDITS = [("ROPE_BASE", "10_000")]

@@ -3,4 +3,4 @@
 Source: Vaswani and others 2017 (arXiv 1706.03762), table 3 (A).
 """
 
-EDITS = [("SMALL_HEAD_DIM = 64", "SMALL_HEAD_DIM = 16")]
+EDITS = [("SMALL_HEAD_DIM", "16")]

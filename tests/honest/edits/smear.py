@@ -11,18 +11,18 @@ EDITS = [
         self.blocks = nn.ModuleList(""",
     ),
     (
-        "        x = x0 = norm(self.embedding(tokens).to(self.dtype))\n",
+        "        x = x0 = norm(self.embed(tokens))\n",
         """\
-        x = norm(self.embedding(tokens).to(self.dtype))
+        x = norm(self.embed(tokens))
         share = 0.2 * torch.sigmoid(self.smear_gate(x[..., :12]))  # [B, T, 1]
         x = x0 = norm(x + share * F.pad(x[:, :-1], (0, 0, 1, 0)))
 """,
     ),
     (
-        '        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),\n',
+        '        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},\n',
         """\
-        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),
-        Group("adamw", [model.smear_gate.weight], head_lr),
+        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},
+        {"params": [model.smear_gate.weight], "lr": head_lr},
 """,
     ),
 ]

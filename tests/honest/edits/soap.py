@@ -49,14 +49,22 @@ class MuonAdamW:
 """,
     ),
     (
-        "        self.groups, self.rounds, self.dtype, self.steps = groups, rounds, dtype, 0\n",
+        "        self.update = muon_update\n",
         """\
-        self.groups, self.rounds, self.dtype, self.steps = groups, rounds, dtype, 0
-        self.soaps = {id(g): Soap(g.stack) for g in groups if g.rule == "muon"}
+        self.update = muon_update
+        self.soaps, self.steps = [Soap(m.stack) for m in muon], 0
 """,
     ),
     (
-        "                self.muon(g.stack, lr, decay, self.scalar(momentum), self.rounds, self.dtype)\n",
-        "                self.soaps[id(g)].step(0.15 * g.lr * lr_scale, g.decay * decay_scale, self.steps)\n",
+        """\
+        for m in self.muon:
+            lr, decay = self.scalar(m.lr * lr_scale), self.scalar(m.decay * decay_scale)
+            self.update(m.stack, lr, decay, self.scalar(momentum), self.rounds, self.dtype)
+""",
+        """\
+        self.steps += 1
+        for m, soap in zip(self.muon, self.soaps, strict=True):
+            soap.step(0.15 * m.lr * lr_scale, m.decay * decay_scale, self.steps)
+""",
     ),
 ]

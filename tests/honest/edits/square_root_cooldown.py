@@ -4,7 +4,7 @@ Source: Hägele and others 2024 (arXiv 2405.18392).
 """
 
 EDITS = [
-    ("SMALL_WARMDOWN = 0.6", "SMALL_WARMDOWN = 0.2"),
+    ("SMALL_WARMDOWN", "0.2"),
     (
         "    falling = final + (1 - final) * (1 - progress) / warmdown if progress > 1 - warmdown else 1.0",
         """\

@@ -14,11 +14,11 @@ EDITS = [
     ("                nn.init.normal_(weight)\n", "                nn.init.normal_(weight, std=0.02)\n"),
     (
         """\
-        Group("adamw", [model.embedding.weight], embedding_lr, EMBEDDING_DECAY),
+        {"params": [model.embedding.weight], "lr": embedding_lr, "weight_decay": EMBEDDING_DECAY},
 """,
         """\
-        Group("adamw", [model.embedding.weight], head_lr, EMBEDDING_DECAY),
+        {"params": [model.embedding.weight], "lr": head_lr, "weight_decay": EMBEDDING_DECAY},
 """,
     ),
-    ('        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),\n', ""),
+    ('        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},\n', ""),
 ]

@@ -36,11 +36,11 @@ EDITS = [
         '            elif weight.ndim == 2 and name not in ("read", "write"):\n',
     ),
     (
-        '        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),\n',
+        '        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},\n',
         """\
-        Group("adamw", [model.residual_lambdas], SCALAR_LR / 100),
-        Group("adamw", [model.read, model.write], SCALAR_LR / 100),
-        Group("adamw", [model.mix], SCALAR_LR / 100),
+        {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},
+        {"params": [model.read, model.write], "lr": SCALAR_LR / 100},
+        {"params": [model.mix], "lr": SCALAR_LR / 100},
 """,
     ),
 ]

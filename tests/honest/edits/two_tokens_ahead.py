@@ -14,20 +14,20 @@ EDITS = [
     (
         """\
     hidden = model.trunk(tokens).flatten(0, 1)
-    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)""",
+    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows, model.config["softcap"])""",
         """\
-    states = model.trunk(tokens)
+    states, cap = model.trunk(tokens), model.config["softcap"]
     hidden = states.flatten(0, 1)
     farther = norm(states + model.farther(states))[:, :-1].flatten(0, 1)
-    second = HeadLoss.apply(farther, model.head.weight, targets[:, 1:].flatten(), rows)
-    first = HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)
+    second = HeadLoss.apply(farther, model.head.weight, targets[:, 1:].flatten(), rows, cap)
+    first = HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows, model.config["softcap"])
     return (first + 0.2 * second) / 1.2  # a mean, so that the log can be read as before""",
     ),
     (
-        "    groups[-1].betas = X0_BETAS\n",
+        "    adam: list[torch.optim.Optimizer] = []\n",
         """\
-    groups[-1].betas = X0_BETAS
-    groups.append(Group("muon", [model.farther.weight], hp.MATRIX_LR, hp.MATRIX_DECAY))
+    adam: list[torch.optim.Optimizer] = []
+    matrices.append(model.farther.weight)
 """,
     ),
 ]

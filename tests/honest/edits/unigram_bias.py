@@ -12,20 +12,20 @@ EDITS = [
 """,
     ),
     (
-        "        return SOFTCAP * torch.tanh(self.head(self.trunk(tokens)).float() / SOFTCAP)\n",
-        "        return SOFTCAP * torch.tanh((self.head(self.trunk(tokens)).float() + self.unigram) / SOFTCAP)\n",
+        "        return soften(self.head(self.trunk(tokens)).float(), self.config[\"softcap\"])\n",
+        "        return soften(self.head(self.trunk(tokens)).float() + self.unigram, self.config[\"softcap\"])\n",
     ),
     (
         """\
     hidden = model.trunk(tokens).flatten(0, 1)
-    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows)""",
+    return HeadLoss.apply(hidden, model.head.weight, targets.flatten(), rows, model.config["softcap"])""",
         "    return F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten())",
     ),
     (
-        '        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),\n',
+        '        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},\n',
         """\
-        Group("adamw", [model.head.weight], head_lr, HEAD_DECAY),
-        Group("adamw", [model.unigram], 10 * head_lr),
+        {"params": [model.head.weight], "lr": head_lr, "weight_decay": HEAD_DECAY},
+        {"params": [model.unigram], "lr": 10 * head_lr},
 """,
     ),
 ]

@@ -5,5 +5,5 @@ Source: modded-nanogpt has them in some layers, ResFormer (arXiv 2410.17897) in 
 
 EDITS = [
     ('        has_values = (config["depth"] - 1 - layer) % 2 == 0', "        has_values = True"),
-    ("GATE_CHANNELS = 32", "GATE_CHANNELS = 16"),
+    ("GATE_CHANNELS", "16"),
 ]

@@ -6,22 +6,23 @@ Source: modded-nanogpt's and nanochat's variable-length attention; Llama 3 masks
 EDITS = [
     (
         "            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)\n",
-        "            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask[:T, :T] & same)\n",
+        "            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:T, :T] + other)\n",
     ),
     (
-        "            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask[:T, :T])\n",
-        "            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask[:T, :T] & same)\n",
+        "            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:T, :T])\n",
+        "            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:T, :T] + other)\n",
     ),
     (
         "    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:\n",
-        "    def forward(self, q: Tensor, k: Tensor, v: Tensor, same: Tensor) -> Tensor:\n",
+        "    def forward(self, q: Tensor, k: Tensor, v: Tensor, other: Tensor) -> Tensor:\n",
     ),
     (
         "        y: Tensor = self.out(self.attend(q, k, v).reshape(x.shape))\n",
         """\
         document = (tokens == self.bos_id).cumsum(1)
-        same = (document[:, :, None] == document[:, None]).unsqueeze(1)  # [B, 1, query, key]
-        y: Tensor = self.out(self.attend(q, k, v, same).reshape(x.shape))
+        apart = (document[:, :, None] != document[:, None]).unsqueeze(1)  # [B, 1, query, key]
+        other = torch.zeros_like(apart, dtype=q.dtype).masked_fill(apart, -torch.inf)
+        y: Tensor = self.out(self.attend(q, k, v, other).reshape(x.shape))
 """,
     ),
     (
