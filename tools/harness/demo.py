@@ -24,7 +24,7 @@ from .branch import PREFIX, TRAIN, Git
 from .text import read_json, write_json, write_whole
 
 TAG = "demo"
-BUDGET = "100000tok"  # in tokens, so that the digits repeat on one machine
+BUDGET = "200000tok"  # in tokens, so that the digits repeat on one machine
 EXPERIMENTS = 5
 # Set back at the clone's starting point, so that a short demo has something to find: name to worse value.
 SET_BACK = {"SMALL_TOTAL_BATCH": "2**14", "SMALL_EMBEDDING_LR": "0.05"}
