@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import prepare
 from feeder import Budget, Channel
@@ -205,3 +206,60 @@ def test_tensors_go_into_the_curve_and_plain_numbers_are_shown_too(tiny, tmp_pat
     assert [at for at, point in enumerate(points) if "memory_mb" in point] == list(range(0, len(points), 10))
     assert "plain 7" in done.stdout
     assert "norm" not in done.stdout
+
+
+
+class Odd(torch.nn.Module):
+    """What an agent might build: a sparse table, a frozen matrix, a dropout, and two queries to each key."""
+
+    class Attend(torch.nn.Module):
+        def forward(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            return q * k.repeat_interleave(2, dim=2)
+
+    def __init__(self, shortest: int = 0) -> None:
+        super().__init__()
+        self.words, self.pairs = torch.nn.Embedding(11, 8), torch.nn.Embedding(50, 8, sparse=True)
+        self.attend, self.inner, self.head = self.Attend(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 11)
+        self.frozen, self.shortest = torch.nn.Parameter(torch.ones(4, 4), requires_grad=False), shortest
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        if tokens.size(1) < self.shortest:
+            raise RuntimeError("this model wants whole rows")
+        x = torch.dropout(self.inner(self.words(tokens) + self.pairs(tokens * 3)), 0.5, True)
+        heads = x.unsqueeze(2).expand(-1, -1, 4, -1)  # [B, T, heads, head_dim]
+        logits: torch.Tensor = self.head(self.attend(heads, heads[:, :, :2]).mean(2))
+        return logits
+
+
+def test_vitals_look_at_any_model_and_change_nothing():
+    torch.manual_seed(0)
+    model, x = Odd(), torch.randint(11, (2, 16))
+    vitals = prepare.Vitals(model, Odd.Attend, vocab=11)
+    torch.autograd.backward(model(x).square().mean())
+    vitals.before_step(0)
+    with torch.no_grad():
+        model.inner.weight *= 1.5
+    state = torch.get_rng_state()
+    signs = vitals.after_step(x)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert set(signs) == {
+        *("grad_embedding", "grad_head", "grad_matrix", "update_embedding", "update_head", "update_matrix"),
+        *("dead", "score"),
+    }
+    assert all(value.ndim == 0 and value.isfinite() for value in signs.values())
+    assert signs["update_head"] == 0 < signs["update_matrix"] and signs["score"] > 0
+    assert not any(one._forward_pre_hooks for one in model.modules())
+    vitals.before_step(1)
+    assert vitals.after_step(x) == {}
+
+
+@pytest.mark.parametrize("attention", [None, torch.nn.Conv1d, Odd.Attend])
+def test_vitals_do_without_scores(attention, capsys):
+    model, x = Odd(shortest=16), torch.randint(11, (2, 16))
+    vitals = prepare.Vitals(model, attention, vocab=11)
+    for step in (0, prepare.Vitals.EVERY):
+        vitals.before_step(step)  # before any gradient
+        signs = vitals.after_step(x)
+        assert set(signs) == {"update_embedding", "update_head", "update_matrix"}
+    assert capsys.readouterr().out.count("this model wants whole rows") == (attention is Odd.Attend)
+    assert not any(one._forward_pre_hooks for one in model.modules())

@@ -62,7 +62,6 @@ class Run:
     """What prepare.start_run gives, without a feeder: a few batches of made-up tokens on the CPU."""
 
     profile, vocab_size, sequence_length, seed, peak_flops = "small", VOCABULARY, CONTEXT, 1, None
-    limits = None  # small pins its sizes
     tokens = steps = 0
     seconds = tokens_per_second = 1.0
     finished: tuple[Any, dict[str, Any]] | None = None
@@ -70,7 +69,10 @@ class Run:
     def __init__(self) -> None:
         import torch
 
+        import prepare
+
         self.device, self.compute_dtype = torch.device("cpu"), torch.float32
+        self.limits = prepare.Limits(1e12, 2**34, 60.0)
         torch.manual_seed(1)
 
     @property

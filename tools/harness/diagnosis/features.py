@@ -15,7 +15,7 @@ from operator import mul
 from .trace import Row
 
 FEWEST = 24  # points from which the shape of a curve says something
-KINDS = ("matrix", "head", "embedding")  # of parameters, as train.py's Vitals names them
+KINDS = ("matrix", "head", "embedding")  # of parameters, as prepare.py's Vitals names them
 WINDOWS = 16  # of the tokens, for the pace
 EARLY = 0.25  # share of the curve that is its beginning
 STALL = 4.0  # times the usual step, from which a step is a stall
