@@ -495,3 +495,71 @@ def test_vitals_change_nothing():
         return [p.detach() for p in model.parameters()]
 
     assert all(torch.equal(a, b) for a, b in zip(steps(True), steps(False), strict=True))
+
+
+# What a GPU does, without one
+
+
+def test_the_full_size_has_the_right_shapes_and_fits_an_h100():
+    """On meta tensors, which have shapes and types but no numbers."""
+    hp, vocab, context, dtype = fitted(H100), 8192, 2048, torch.bfloat16
+    with torch.device("meta"):
+        model = train.build_model(train.model_config(hp, vocab, context, dtype, "sdpa"))
+        tokens = torch.zeros(2, context, dtype=torch.int64)
+        logits = model(tokens)
+        assert (logits.shape, logits.dtype) == ((2, context, vocab), torch.float32)
+        assert model.trunk(tokens).dtype == dtype
+        torch.autograd.backward(train.training_loss(model, tokens, tokens, hp.LOSS_ROWS))
+    grads = {name: p.grad for name, p in model.named_parameters()}
+    assert all(grad is not None and grad.dtype == torch.float32 for grad in grads.values())
+    weights = sum(p.numel() for p in model.parameters())
+    needed = train.memory_needed(hp, 128, vocab, context, dtype)
+    assert 16 * weights < needed < 0.8 * H100.memory < train.memory_needed(hp, 256, vocab, context, dtype)
+
+
+def fake_flash(q: Any, k: Any, v: Any, causal: bool, window_size: tuple[int, int]) -> torch.Tensor:
+    """flash_attn_func by its documentation: window_size counts the tokens before and after, -1 is all of them."""
+    assert causal and window_size[1] == 0
+    ago = torch.arange(q.size(1))[:, None] - torch.arange(k.size(1))
+    hidden = (ago < 0) | ((ago > window_size[0]) & (window_size[0] >= 0))
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.size(-1))
+    y: torch.Tensor = torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(hidden, -torch.inf).softmax(-1), v)
+    return y
+
+
+class OnCuda(torch.Tensor):
+    is_cuda = True  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kind", ["sdpa", "fa3", "flex"])
+def test_every_kernel_gives_the_logits_of_the_plain_one(monkeypatch, kind):
+    plain, x = make_model(attention="plain", sparse=False), some_tokens()
+    monkeypatch.setattr(train, "flash_attention", lambda: SimpleNamespace(flash_attn_func=fake_flash))
+    model = make_model(attention=kind, sparse=False)
+    forward = train.WindowedAttention.forward
+    if kind == "fa3":
+
+        def on_cuda(self: train.WindowedAttention, q: torch.Tensor, *kv: torch.Tensor) -> torch.Tensor:
+            return forward(self, q.as_subclass(OnCuda), *kv).as_subclass(torch.Tensor)
+
+        monkeypatch.setattr(train.WindowedAttention, "forward", on_cuda)
+    if kind == "flex":
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        for module in model.modules():
+            if isinstance(module, train.WindowedAttention):
+                module.use_flex(torch.device("cpu"))
+    with torch.no_grad():  # flex_attention has no backward pass on a CPU
+        torch.testing.assert_close(model(x), plain(x), atol=1e-4, rtol=1e-4)
+
+
+def test_flops_are_what_pytorch_counts():
+    """But for attention, where PyTorch counts what the mask hides as well."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, x = make_model(), some_tokens()
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(train.training_loss(model, x, x, 8))
+    windows = model.config["windows"]
+    keys = sum((w * (w + 1) / 2 + (CONTEXT - w) * w) / CONTEXT for w in windows)
+    hidden = 12 * HP.WIDTH * (CONTEXT * len(windows) - keys)
+    assert counter.get_total_flops() / x.numel() == pytest.approx(train.flops_per_token(model) + hidden)
