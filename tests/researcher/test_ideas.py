@@ -167,4 +167,4 @@ def test_every_idea_trains_or_crashes_as_its_fix_expects(
 
 def test_some_ideas_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     fixable = [next(attempts(idea, "small"))[1] for idea in IDEAS if idea.fix is not None]
-    assert sum(trains(train, tmp_path, monkeypatch) != "" for train in fixable) >= 2
+    assert sum(trains(train, tmp_path, monkeypatch) != "" for train in fixable) >= 1
