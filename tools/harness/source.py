@@ -166,7 +166,7 @@ OS_ALLOWED = _words(
 )
 ATTRIBUTES = _table(  # the first two rows: of the run; those without __ may be a class's own: self._done
     ("_ask _channel _display _done _feeder _first_loss _folder", INSIDES),
-    ("_judge _logged _pending _recent _smooth _stop", INSIDES),
+    ("_judge _judge_next _logged _pending _recent _smooth _stop _text _waited _warned", INSIDES),
     ("__globals__ __subclasses__ __code__ __builtins__ __loader__ __spec__", LOOKS),
     ("f_back f_builtins f_globals f_locals tb_frame gi_frame cr_frame ag_frame", LOOKS),
     ("tofile", FILES),

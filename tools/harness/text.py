@@ -113,7 +113,7 @@ _OPENINGS = (
     "running", "interrupted", "crashed", "refused", "stopped", "finished", "goal", "limits?", "incumbent",
     "(?:the )?baseline", "noise", "best", "last results", "what was kept", "since its end", "the model", "open",
     "in progress elsewhere", "not boxed", "believed", "racing", "prospect", "campaign",
-    "what the run printed.*", "lessons?", "reflect", "direction",
+    "what the run printed.*", "written", "lessons?", "reflect", "direction",
     r"(?:run|experiment|campaign|sweep)\s+\S+", "winner",
     "system", "user", "human", "assistant", "developer", "tool", "function", "observation", "response",
     "important", "attention", "warning", "instructions?",
