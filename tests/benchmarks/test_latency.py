@@ -25,7 +25,8 @@ def test_work_is_counted_and_a_failure_is_no_figure(tmp_path: Path) -> None:
 
 
 def test_what_is_over_its_target_says_so() -> None:
-    lines = latency.show([Row(100, "a", 0.5, 0.21, 0.2), Row(100, "b", 0.5, 0.2, 0.2), Row(7, "c", 9.0, 9.0, None)])
+    rows = [Row(100, "a", 0.5, 0.21, 0.2), Row(100, "b", 0.5, 0.2, 0.2), Row(7, "c", 9.0, 9.0, None)]
+    lines = latency.show(rows)
     assert [line.endswith("missed") for line in lines[1:]] == [True, False, False]
 
 
