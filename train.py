@@ -87,7 +87,7 @@ SMALL_HEAD_DIM = 64  # channels a head
 SMALL_WINDOW_PATTERN = "SL"  # S: short window, L: whole context; repeated, the last layer is always L
 SMALL_SHORT_WINDOW = 64  # tokens; a quarter of the context, as nanochat has it
 SMALL_PAIR_ROWS = 8  # rows of the table of pairs for each token of the vocabulary
-SMALL_PAIR_LR = 1.5  # SparseAdam, table of pairs, in embedding learning rates: a row moves only when it is seen
+SMALL_PAIR_LR = 1.5  # AdamW, table of pairs, in embedding learning rates
 SMALL_SOFTCAP = 0.0  # none: on a CPU its tanh takes a sixth of a step and gains nothing
 SMALL_TOTAL_BATCH = 2**12  # tokens a step; with less, the optimizer takes a larger share of the time
 SMALL_DEVICE_BATCH_SIZE = 8  # rows at once, their gradients added up to TOTAL_BATCH
@@ -329,7 +329,7 @@ class GPT(nn.Module):
         vocab, width, depth = config["vocab_size"], config["width"], config["depth"]
         self.embedding = nn.Embedding(vocab, width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(depth))
-        self.pairs = nn.Embedding(config["pair_rows"], width, sparse=config["sparse"])
+        self.pairs = nn.Embedding(config["pair_rows"], width)
         self.head = Linear(width, vocab)  # not the embedding again: it wants other learning rates
         # Per layer, how much of the stream to carry on, and how much of the first embedding to mix back in
         # (modded-nanogpt): a deep layer keeps sight of the words themselves.
@@ -399,7 +399,6 @@ def model_config(hp: SimpleNamespace, vocab: int, context: int, dtype: torch.dty
         "width": hp.WIDTH,
         "head_dim": hp.HEAD_DIM,
         "softcap": hp.SOFTCAP,
-        "sparse": kind == "plain",  # on a CPU: a step then touches the rows of this batch alone
         "pair_rows": hp.PAIR_ROWS * vocab,
         "windows": layer_windows(hp.WINDOW_PATTERN, hp.DEPTH, hp.SHORT_WINDOW, context),
         "dtype": str(dtype).removeprefix("torch."),
@@ -628,12 +627,10 @@ def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> Muon
         {"params": [model.x0_lambdas], "lr": SCALAR_LR, "betas": X0_BETAS},
     ]
     pairs = {"params": [model.pairs.weight], "lr": embedding_lr * hp.PAIR_LR, "betas": PAIR_BETAS}
-    adam: list[torch.optim.Optimizer] = []
-    if model.pairs.sparse:
-        adam.append(torch.optim.SparseAdam([pairs], eps=1e-10))
-    else:
-        groups.append(pairs | {"weight_decay": EMBEDDING_DECAY})
-    adam.append(torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=True))
+    groups.append(pairs | {"weight_decay": EMBEDDING_DECAY})
+    adam: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=True)
+    ]
     shapes = sorted({p.shape for p in matrices})
     muon = [Muon([p for p in matrices if p.shape == shape], hp.MATRIX_LR, hp.MATRIX_DECAY) for shape in shapes]
     return MuonAdamW(muon, adam, hp.POLAR_STEPS, dtype)

@@ -312,22 +312,6 @@ def test_warming_up_changes_nothing():
     assert not any(state.any() for m in optimizer.muon for state in m.stack[1:])
 
 
-def test_a_sparse_step_moves_the_rows_of_the_batch_alone():
-    """As a CPU has it; the dense kind, as a GPU has it, ends with the same gradient."""
-    grads = []
-    for sparse in (True, False):
-        model = make_model(sparse=sparse)
-        torch.autograd.backward(train.training_loss(model, some_tokens(), some_tokens(), 8))
-        grad = model.pairs.weight.grad
-        assert grad is not None and grad.is_sparse == sparse
-        grads.append(grad.to_dense() if sparse else grad)
-        if sparse:
-            optimizer, before = train.build_optimizer(model, HP, torch.float32), model.pairs.weight.clone()
-            optimizer.step(1.0, 0.9, 1.0)
-            assert torch.equal((model.pairs.weight != before).any(1), grads[0].any(1))
-    torch.testing.assert_close(*grads)
-
-
 @pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 24)])
 def test_muon_matches_a_matrix_at_a_time_from_the_papers(shape):
     """Muon (Jordan 2024) with Polar Express, NorMuon (2510.05491), cautious decay (2510.12402), in plain loops."""
@@ -533,9 +517,9 @@ class OnCuda(torch.Tensor):
 
 @pytest.mark.parametrize("kind", ["sdpa", "fa3", "flex"])
 def test_every_kernel_gives_the_logits_of_the_plain_one(monkeypatch, kind):
-    plain, x = make_model(attention="plain", sparse=False), some_tokens()
+    plain, x = make_model(attention="plain"), some_tokens()
     monkeypatch.setattr(train, "flash_attention", lambda: SimpleNamespace(flash_attn_func=fake_flash))
-    model = make_model(attention=kind, sparse=False)
+    model = make_model(attention=kind)
     forward = train.WindowedAttention.forward
     if kind == "fa3":
 

@@ -5,10 +5,10 @@ Source: what everyone used before Muon (arXiv 1711.05101).
 
 EDITS = [
     (
-        "    adam: list[torch.optim.Optimizer] = []\n",
+        "    adam: list[torch.optim.Optimizer] = [\n",
         """\
     groups.append({"params": matrices, "lr": hp.MATRIX_LR / 6, "weight_decay": hp.MATRIX_DECAY})
-    adam: list[torch.optim.Optimizer] = []
+    adam: list[torch.optim.Optimizer] = [
 """,
     ),
     (

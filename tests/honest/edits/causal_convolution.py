@@ -44,10 +44,10 @@ class Block(nn.Module):
         '    matrices = [p for name, p in inside.items() if "values" not in name and "canon" not in name]\n',
     ),
     (
-        "    adam: list[torch.optim.Optimizer] = []\n",
+        "    adam: list[torch.optim.Optimizer] = [\n",
         """\
-    adam: list[torch.optim.Optimizer] = []
     groups.append({"params": [p for name, p in inside.items() if "canon" in name], "lr": hp.MATRIX_LR / 10})
+    adam: list[torch.optim.Optimizer] = [
 """,
     ),
 ]

@@ -7,8 +7,7 @@ EDITS = [
     (
         "        optimizer.step(lr_scale, ",
         """\
-        dense = [p for p in model.parameters() if p.grad is not None and not p.grad.is_sparse]
-        torch.nn.utils.clip_grad_norm_(dense, 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(lr_scale, """,
     )
 ]

@@ -36,10 +36,10 @@ EDITS = [
         '    matrices = [p for name, p in inside.items() if "values" not in name and "less" not in name]\n',
     ),
     (
-        "    adam: list[torch.optim.Optimizer] = []\n",
+        "    adam: list[torch.optim.Optimizer] = [\n",
         """\
-    adam: list[torch.optim.Optimizer] = []
     groups.append({"params": [p for name, p in inside.items() if "less" in name], "lr": SCALAR_LR / 100})
+    adam: list[torch.optim.Optimizer] = [
 """,
     ),
 ]

@@ -26,10 +26,10 @@ EDITS = [
         '    matrices = [p for name, p in inside.items() if "values" not in name and p.ndim == 2]\n',
     ),
     (
-        "    adam: list[torch.optim.Optimizer] = []\n",
+        "    adam: list[torch.optim.Optimizer] = [\n",
         """\
-    adam: list[torch.optim.Optimizer] = []
     groups.append({"params": [p for p in inside.values() if p.ndim == 1], "lr": SCALAR_LR / 50})
+    adam: list[torch.optim.Optimizer] = [
 """,
     ),
 ]

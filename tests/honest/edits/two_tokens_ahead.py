@@ -24,10 +24,10 @@ EDITS = [
     return (first + 0.2 * second) / 1.2  # a mean, so that the log can be read as before""",
     ),
     (
-        "    adam: list[torch.optim.Optimizer] = []\n",
+        "    adam: list[torch.optim.Optimizer] = [\n",
         """\
-    adam: list[torch.optim.Optimizer] = []
     matrices.append(model.farther.weight)
+    adam: list[torch.optim.Optimizer] = [
 """,
     ),
 ]
