@@ -195,7 +195,7 @@ def test_any_text_is_described_or_not(text: str) -> None:
 
 
 def test_a_summary_names_constants() -> None:
-    assert similar.summary(CHANGES["matrix-lr=0.04"]) == "SMALL_MATRIX_LR 0.02 -> 0.04"
+    assert similar.summary(CHANGES["matrix-lr=0.06"]) == "SMALL_MATRIX_LR 0.03 -> 0.06"
     assert similar.summary(CHANGES["gelu"]) == "MLP.forward: 1 in, 1 out"
     assert similar.summary(()) == "nothing but layout and comments"
 
@@ -216,7 +216,7 @@ def test_a_summary_names_constants() -> None:
         ("gelu", "block"),
         ("backout", "block"),
         ("embedding-lr", "learning rate"),
-        ("bigram", "embedding"),
+        ("trigram", "embedding"),
         ("x0-init", "embedding"),
         ("momentum", "optimizer"),
         ("no-normuon", "optimizer"),

@@ -15,7 +15,7 @@ from .book import Book
 from .facts import gather
 
 PAGE = "report.html"
-NO_PICTURE = "no picture: matplotlib is not installed here (scripts/setup.sh installs it)"
+NO_PICTURE = "no picture: this Python has no matplotlib: .venv/bin/python tools/report.py draws it"
 
 
 @dataclass(frozen=True)
