@@ -44,13 +44,14 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Place:
-    """The demo's folders, for the checkout `root`."""
+    """The demo's folders, for the checkout `root`; another `name` is a place of its own beside the demo's."""
 
     root: Path
+    name: str = ".demo"
 
     @property
     def folder(self) -> Path:
-        return self.root / ".demo"
+        return self.root / self.name
 
     @property
     def clone(self) -> Path:
@@ -64,7 +65,7 @@ class Place:
 @contextlib.contextmanager
 def only_one(place: Place) -> Iterator[None]:
     """Keep a second demo of this checkout out. Raises Refused."""
-    place.folder.mkdir(exist_ok=True)
+    place.folder.mkdir(parents=True, exist_ok=True)
     held = record.take_lock(place.folder / "lock")
     if held is None:
         raise Refused(f"a demo is running in {place.folder}: wait for it, or end it")
@@ -75,22 +76,23 @@ def only_one(place: Place) -> Iterator[None]:
         os.close(held)
 
 
-def build(place: Place) -> dict[str, str]:
-    """A fresh clone of HEAD on its own branch, two constants set back; returns them as they were, by name."""
+def build(place: Place, tag: str = TAG, worse: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A fresh clone of HEAD on its own branch, with constants set back (`worse`: name to value; SET_BACK unless
+    told); returns them as they were, by name."""
     shutil.rmtree(place.clone, ignore_errors=True)
     shutil.rmtree(place.requests, ignore_errors=True)
     source = Git(place.root)
     source.run("clone", "--quiet", "--local", "--no-tags", str(place.root), str(place.clone))
     git = Git(place.clone)
     git.run("remote", "remove", "origin")
-    git.run("switch", "--quiet", "-c", f"{PREFIX}{TAG}")
+    git.run("switch", "--quiet", "-c", f"{PREFIX}{tag}")
     train = place.clone / TRAIN
     if not train.exists():
         raise Refused(f"the commit at HEAD has no {TRAIN}, and the demo is a clone of it: commit {TRAIN} first")
-    text, before = set_back(train.read_text(encoding="utf-8"), SET_BACK)
+    text, before = set_back(train.read_text(encoding="utf-8"), SET_BACK if worse is None else worse)
     train.write_text(text, encoding="utf-8")
     if before:
-        message = "demo: two constants set back, so that there is something to find\n"
+        message = f"demo: {', '.join(before)} set back, so that there is something to find\n"
         git.run("commit", "--quiet", "--no-gpg-sign", "-a", "-F", "-", data=message.encode(), env=git.identity())
     home = place.folder / "home"
     fetch_nothing(home, place.clone)
