@@ -41,14 +41,7 @@ def arguments() -> argparse.Namespace:
     form.add_argument("--retry", type=int, metavar="N", help="try experiment N once more, as status offers it")
     form.add_argument("--stop", action="store_true", help="end the run in progress; it is logged as a discard")
     parser.add_argument("--again", action="store_true", help="run an edit (-m) that was tried before")
-    parser.add_argument(
-        "--wait",
-        nargs="?",
-        const=-1.0,
-        type=float,
-        metavar="S",
-        help="wait S seconds (AUTORESEARCH_WAIT, else 100); alone: for the run in progress",
-    )
+    parser.add_wait("for the run in progress")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     given = parser.parse_args()
     wants_message = not (given.baseline or given.confirm or given.stop or given.retry is not None)

@@ -16,33 +16,28 @@ from typing import TYPE_CHECKING, Any
 from harness import (
     Refused,
     attend,
-    board,
     box,
     campaign,
     direction,
     disk,
     environment,
-    integrity,
     lessons,
     limits,
     memory,
-    pareto,
-    phases,
     steering,
     stint,
     sweep,
     whys,
 )
 from harness import prospects as prospect
-from harness.board import More
 from harness.command import DONE, ROOT, Parser, main, show_json
 from harness.experiment import Experiment
 from harness.ledger import clean
-from harness.report import layers
 from harness.situation import Situation, look
 from harness.text import said
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a page alone needs is imported by it: the agent reads plain text, often
+    from harness.board import More
     from harness.watch import Watcher
     from rich.console import RenderableType
 
@@ -330,16 +325,17 @@ def body() -> int:
         now = look(ROOT)
     wanted = next((name for name in DETAILS if getattr(given, name)), None)
     if wanted is not None:
-        said = DETAILS[wanted](now)
+        lines = DETAILS[wanted](now)
         if given.json:
-            show_json({wanted: said})
+            show_json({wanted: lines})
         else:
-            print("\n".join(said))
+            print("\n".join(lines))
         return DONE
     found = facts(now)
     if given.json:
         show_json(found)
     elif is_terminal and environment.has("rich"):
+        from harness import board
         from rich.console import Console
 
         Console().print(board.page(found, more(now, True)))
@@ -365,6 +361,8 @@ def watch() -> int:
 
 def drawn(watcher: Watcher) -> RenderableType:
     """The page as it is now. A campaign that is not there yet may still come."""
+    from harness import board
+
     now = watcher.look()
     if now is None:
         return board.message(f"{watcher.trouble}\n\nwaiting for that to change; Ctrl-C ends this")
@@ -385,8 +383,10 @@ def end_by_signal() -> None:
 
 def more(now: Situation, is_long: bool) -> More:
     """What the page has beside the facts."""
+    from harness import board, pareto, phases
+
     decided = [(e, e.decision) for e in now.experiments if e.decision]
-    return More(
+    return board.More(
         stairs=board.stairs((decision.status, decision.val_bpb) for _, decision in decided),
         pace=board.pace([decision.logged_at for e, decision in decided if not e.is_baseline]),
         phases=tuple(phases.of(phases.gather(now))),
@@ -395,11 +395,16 @@ def more(now: Situation, is_long: bool) -> More:
 
 
 def pareto_lines(now: Situation) -> list[str]:
+    from harness import pareto
+
     return pareto.table(*pareto.of(now))
 
 
 def layer_lines(now: Situation) -> list[str]:
     """What has checked the incumbent's number, from its records. What the person alone may see is not in it."""
+    from harness import integrity
+    from harness.report import layers
+
     best, pinned = now.incumbent, now.campaign
     if best is None or pinned is None:
         return ["layers: there is no incumbent yet, so no number to check"]
@@ -414,6 +419,8 @@ def layer_lines(now: Situation) -> list[str]:
 
 
 def phase_lines(now: Situation) -> list[str]:
+    from harness import phases
+
     return phases.lines(phases.of(phases.gather(now)))
 
 

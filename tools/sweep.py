@@ -57,14 +57,7 @@ def arguments() -> argparse.Namespace:
     form.add_argument("--stop", action="store_true", help="end the sweep in progress")
     form.add_argument("--resume", action="store_true", help="go on with the newest one, which was stopped")
     form.add_argument("--show", action="store_true", help="the table of the newest one")
-    parser.add_argument(
-        "--wait",
-        nargs="?",
-        const=-1.0,
-        type=float,
-        metavar="S",
-        help="wait S seconds (AUTORESEARCH_WAIT, else 100); alone: go on with the sweep in progress",
-    )
+    parser.add_wait("go on with the sweep in progress")
     parser.add_argument("--plot", action="store_true", help="draw runs/<tag>/sweeps/NNNN.png as well")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     given = parser.parse_args()

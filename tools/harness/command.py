@@ -39,6 +39,11 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def add_wait(self, alone: str) -> None:
+        """`--wait [S]`, see attend.patience; -1 without a number, when it means what `alone` says."""
+        told = f"wait S seconds (AUTORESEARCH_WAIT, else 100); alone: {alone}"
+        self.add_argument("--wait", nargs="?", const=-1.0, type=float, metavar="S", help=told)
+
     def error(self, message: str) -> NoReturn:
         self.exit(REFUSED, f"{Path(self.prog).stem}: {message}; see {self.prog} --help\n")
 

@@ -26,7 +26,8 @@ _BITS_MOST = 4096  # of a whole number that a power makes
 _LINE_END = re.compile(rb"\r\n|\r|\n")  # as the tokenizer counts lines
 _BOM = b"\xef\xbb\xbf"
 
-_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+# Arithmetic that is worked out where both sides are literals.
+BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -230,12 +231,12 @@ def _evaluate(node: ast.expr) -> object:
         return tuple(_evaluate(part) for part in node.elts)
     if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
         return _number(_UNARY[type(node.op)](_number(_evaluate(node.operand))))
-    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+    if isinstance(node, ast.BinOp) and type(node.op) in BINARY:
         left, right = _number(_evaluate(node.left)), _number(_evaluate(node.right))
         if isinstance(node.op, ast.Pow) and abs(right) * max(math.log2(abs(left) or 1.0), 1.0) > _BITS_MOST:
             raise _NoLiteral(f"{ast.unparse(node)[:60]} is too large")
         try:
-            return _number(_BINARY[type(node.op)](left, right))
+            return _number(BINARY[type(node.op)](left, right))
         except (ArithmeticError, ValueError) as error:
             raise _NoLiteral(f"{ast.unparse(node)[:60]} has no value ({error})") from None
     names = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})

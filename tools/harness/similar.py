@@ -17,13 +17,14 @@ import ast
 import copy
 import functools
 import math
-import operator
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
+
+from .constants import BINARY
 
 Value = float | int | str | bool | None  # complex numbers, bytes and ... by their repr
 
@@ -588,16 +589,6 @@ def _flat(
             yield from _flat(inner, inside, rank + 1, plain, function)
 
 
-_FOLD: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
-
 _LITERAL, _STRANGE = "__literal", "__strange"
 _MARK = re.compile(rf"({_LITERAL}|{_STRANGE})_(\d+)_")
 
@@ -731,7 +722,7 @@ def _folded(node: ast.BinOp) -> ast.Constant | None:
     if isinstance(node.op, ast.Pow) and abs(right) * math.log10(abs(left) + 10) > DIGITS_MOST:
         return None
     try:
-        value = _FOLD[type(node.op)](left, right)
+        value = BINARY[type(node.op)](left, right)
     except (KeyError, ArithmeticError, ValueError):
         return None
     return ast.Constant(value) if isinstance(value, (int, float)) else None
