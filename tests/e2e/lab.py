@@ -20,7 +20,7 @@ from researcher.protocol import Log, serve
 
 ROOT = Path(__file__).parents[2]
 TAG = "e2e"
-BUDGET = "10240tok"
+BUDGET = "40960tok"
 PATIENCE = "10"  # seconds that a command waits for a run: short enough that the model must come back
 TURN_SECONDS = 900
 NOBODY = {

@@ -131,7 +131,7 @@ def test_the_model_saw_the_output_of_every_tool_call(campaign: Lab, events: list
 
 def test_the_model_was_told_to_come_back_and_did(campaign: Lab):
     answers = [m["content"] for m in conversation(campaign) if m["role"] == "tool"]
-    assert sum("next: scripts/run_experiment.sh --wait" in answer for answer in answers) >= 1
+    assert sum("next: scripts/run_experiment.sh --wait" in answer for answer in answers) >= 4
     assert any("F.reluu" in answer or "reluu" in answer for answer in answers), "the crash's cause was not shown"
 
 
