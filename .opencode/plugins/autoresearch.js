@@ -22,8 +22,9 @@ const SETTLE_MS = 300 // a turn that was aborted is still winding up when it is 
 const RETRY_MS = [5_000, 30_000, 120_000, 600_000] // where tools/next_turn.py itself fails
 const FINAL = // what its endpoint will say again to the same conversation; a plain APIError says for itself
   /^(ProviderAuth|ContextOverflow|MessageOutputLength|ContentFilter|StructuredOutput)Error$/
+const ABORTED = "MessageAbortedError"
 const NEW_CALLS = { calls: 0, aimless: 0, call: "", times: 0 }
-const NEW_TURN = { ...NEW_CALLS, stuck: "", error: "", retryable: true, aborted: false }
+const NEW_TURN = { ...NEW_CALLS, stuck: "", error: "", retryable: true }
 const FOR_PERSON = ["status", "report"] // commands whose output nobody else needs
 const STATUS = "tools/status.py says what is next."
 const AFTER_COMPACTION =
@@ -170,7 +171,7 @@ export const Autoresearch = async ({ client, directory }) => {
   let named = "" // the campaign that the person named last
 
   function talk(id) {
-    if (!talks.has(id)) talks.set(id, { id, turn: 0, busy: false, silent: false, ours: "", ...NEW_TURN })
+    if (!talks.has(id)) talks.set(id, { id, turn: 0, busy: false, silent: false, aborted: false, ours: "", ...NEW_TURN })
     return talks.get(id)
   }
 
@@ -222,18 +223,26 @@ export const Autoresearch = async ({ client, directory }) => {
     else pay(part)
   }
 
+  /** An abort before the answer's first word is no session.error: only the message tells of it. */
+  function messageUpdated({ sessionID, error }) {
+    if (error?.name === ABORTED) talk(sessionID).aborted = true
+  }
+
   // -- what follows a turn
 
   async function turnEnded(own) {
     own.busy = false
     if (headless) return
     const turn = own.turn
-    const over = () => own.silent || own.turn !== turn || own.id !== driven // somebody else has taken over
     await pause(SETTLE_MS)
     if (own.id !== driven) return
-    const { calls, stuck, error, retryable, aborted } = own
+    const { calls, stuck, error, retryable } = own
     Object.assign(own, NEW_TURN)
-    own.silent ||= aborted && !stuck // a person pressed Esc, and speaks next
+    const over = () => {
+      if (own.turn !== turn || own.id !== driven) return true // somebody else has taken over
+      own.silent ||= own.aborted && !stuck // a person pressed Esc, and speaks next; word of it may come late
+      return own.silent
+    }
     const report = { session: own.id, calls, stuck, error, retryable, aborted: false }
     let failure = "", action // which is asked for once: a turn counts once
     for (const ms of [0, ...RETRY_MS]) {
@@ -302,14 +311,18 @@ export const Autoresearch = async ({ client, directory }) => {
 
   function event({ event: { type, properties } }) {
     if (type === "message.part.updated") return partUpdated(properties.part)
+    if (type === "message.updated") return messageUpdated(properties.info)
     if (!properties?.sessionID) return
     const own = talk(properties.sessionID)
     if (type === "session.created") own.isRoot = !properties.info?.parentID
-    if (type === "session.status" && properties.status?.type === "busy") own.busy = true
+    if (type === "session.status" && properties.status?.type === "busy") {
+      if (!own.busy) own.aborted = false
+      own.busy = true
+    }
     if (type === "session.idle" && own.busy) turnEnded(own).catch(() => {})
     if (type !== "session.error") return
     const { name, data } = properties.error ?? {}
-    if (name === "MessageAbortedError") own.aborted = true
+    if (name === ABORTED) own.aborted = true
     else Object.assign(own, { error: data?.message || name || "an error", retryable: data?.isRetryable ?? !FINAL.test(name) })
   }
 

@@ -125,6 +125,12 @@ def called(command: str, code: int = 0, session: str = SESSION) -> Step:
     return ["tool.execute.after", about, {"output": "", "metadata": {"exit": code}}]
 
 
+def updated(**more: object) -> Step:
+    """What the client says of an answer, again and again."""
+    info = {"role": "assistant", "sessionID": SESSION, **more}
+    return ["event", {"event": {"type": "message.updated", "properties": {"info": info}}}]
+
+
 def idle(session: str = SESSION) -> Step:
     return event("session.idle", session)
 
@@ -171,8 +177,9 @@ def test_the_next_turn_is_counted_anew(stage: Stage) -> None:
         [*begun("ses_child"), idle("ses_child")],
         [*begun(), *begun("ses_two"), idle()],  # the last one is driven
         [*begun(), event("session.error", error={"name": "MessageAbortedError"}), idle()],
+        [*begun(), updated(error={"name": "MessageAbortedError"}), idle()],
     ],
-    ids=["no research", "a subagent", "another session", "aborted"],
+    ids=["no research", "a subagent", "another session", "aborted", "aborted before a word"],
 )
 def test_who_is_never_prompted(stage: Stage, steps: list[Step]) -> None:
     assert stage.play(*steps, ["wait", 800], children=("ses_child",)) == []
@@ -188,6 +195,16 @@ def test_after_an_abort_the_person_speaks_and_it_goes_on(stage: Stage) -> None:
         ["asked", "promptAsync"],
     ]
     assert stage.play(*begun(), abort, idle(), idle(), ["wait", 500], *again) == ["promptAsync"]
+
+
+def test_word_of_an_abort_may_come_late(stage: Stage) -> None:
+    """On a busy machine the client says that a turn has ended well before it says that it was aborted."""
+    stage.answers("prompt", "Go on.", seconds=1.5)
+    abort = event("session.error", error={"name": "MessageAbortedError"})
+    assert stage.play(*begun(), idle(), ["wait", 800], abort, ["wait", 1500]) == []
+    busy = event("session.status", status={"type": "busy"})
+    stage.answers("prompt", "Go on.")
+    assert stage.play(*begun(), idle(), abort, said(), busy, idle(), ["asked", "promptAsync"]) == ["promptAsync"]
 
 
 def test_headless_it_never_prompts(stage: Stage) -> None:
