@@ -46,8 +46,9 @@ import numpy as np
 import torch
 
 from corpus import DataError, Tokenizer, first_line, write_whole
+from device import pick_device, settle_numerics
 from feeder import MODEL_FILES, Channel, ProtocolError, TreeClock, is_number, plain_sha256, shared_file
-from prepare import evaluation_rows, load_meta, pick_device, settle_numerics
+from prepare import evaluation_rows, load_meta
 
 ROWS = 16  # a batch; fixed, so that no model is scored on batches of its own choosing
 CHUNK = 1 << 24  # logits that are turned into losses at once: 64 MiB

@@ -18,8 +18,8 @@ as a handful of calls:
         run.log(step, loss)
     run.finish(model, config)                           # saves the weights; evaluate.py takes over
 
-The file reads top to bottom: profiles, device, preparation, the run as train.py sees it, command line.
-corpus.py turns text into tokens; feeder.py turns tokens into rows.
+The file reads top to bottom: profiles, preparation, the run as train.py sees it, command line. corpus.py turns
+text into tokens, feeder.py tokens into rows; device.py knows the machine, vitals.py looks into the model.
 """
 
 from __future__ import annotations
@@ -33,12 +33,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import argparse
-import ctypes
 import fcntl
 import hashlib
 import json
 import math
-import random
 import shutil
 import signal
 import socket
@@ -60,16 +58,18 @@ from corpus import (
     DataError,
     check_splits,
     file_sha256,
-    first_line,
     open_corpus,
     tokenize,
     train_tokenizer,
     write_whole,
 )
+from device import Limits, device_kind, fetch_flash_attention, load_flash_attention, pick_device, settle_numerics
 from feeder import Budget, Channel, Clock, Packer, ProtocolError, TokenStore, TrainerRing, epochs_ahead, feed
 
 if TYPE_CHECKING:  # torch takes seconds to import; the feeder and the tools do without it
     import torch
+
+    from vitals import Vitals
 
 os.environ.setdefault("AUTORESEARCH_STARTED", repr(time.time()))  # total_seconds counts from here
 
@@ -130,174 +130,7 @@ FORMAT = 1  # of a preparation on disk; raise it when the files' meaning changes
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Device: CUDA, MPS or CPU. All that differs between them is decided here.
-
-# Dense peak, TFLOP/s, in the type that pick_device chooses (bf16, float32 before Ampere), from the vendors' data
-# sheets; the first name that occurs in the device's counts.
-PEAK_TFLOPS = {
-    "B200": 2250, "H200": 989.4, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989.4, "A100": 312, "L40S": 362,
-    "L40": 181, "L4": 121, "A10G": 70, "A10": 125, "5090": 209.5, "4090": 165.2, "3090": 71, "3060": 25.5,
-    "V100": 15.7, "T4": 8.1,
-}  # fmt: skip
-# Of a GPU that is not among them: FLOPs a clock of a multiprocessor, by its compute capability, the first that is
-# not above it. Where data centre and consumer GPUs share one, it is the consumer's.
-FLOPS_PER_CLOCK = {(12, 0): 512, (10, 0): 8192, (9, 0): 4096, (8, 6): 512, (8, 0): 2048, (0, 0): 128}
-ASSUMED_CLOCK = 1.6e9  # Hz, sustained
-ASSUMED_FLOPS = 1e12  # FLOP/s, of what is no CUDA GPU
-
-
-def known_peak(name: str) -> float | None:
-    """FLOP/s by the data sheet of the GPU with this name."""
-    words = f" {name.replace('-', ' ')} "  # whole words: an A100 is no A10
-    return next((peak * 1e12 for key, peak in PEAK_TFLOPS.items() if f" {key} " in words), None)
-
-
-def estimated_peak(multiprocessors: int, capability: tuple[int, int]) -> float:
-    """FLOP/s of an unknown GPU, from what it says of itself: nothing is timed, so that all runs agree."""
-    flops = next(flops for since, flops in FLOPS_PER_CLOCK.items() if capability >= since)
-    return multiprocessors * flops * ASSUMED_CLOCK
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run may count on. The same in every run on a machine, so sizes may be chosen by it."""
-
-    flops: float  # FLOP/s at the device's peak, by its data sheet or estimated
-    memory: int  # bytes of the device
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.flops / 1e12:.3g} TFLOP/s, {self.memory / 2**30:.0f} GiB, {self.seconds:g} s"
-
-
-@dataclass(frozen=True)
-class Device:
-    torch_device: torch.device
-    name: str
-    compute_dtype: torch.dtype  # of activations and matrix products
-    peak_flops: float | None  # None where it is not known: MFU is then reported as 0
-    assumed_flops: float  # the same, or estimated
-    memory: int  # bytes
-
-    def synchronize(self) -> None:
-        import torch
-
-        if self.torch_device.type == "cuda":
-            torch.cuda.synchronize()
-        elif self.torch_device.type == "mps":
-            torch.mps.synchronize()
-
-    def peak_memory_mb(self) -> float:
-        """Peak memory of tensors on CUDA, what the driver holds on MPS, peak resident memory on a CPU."""
-        import torch
-
-        if self.torch_device.type == "cuda":
-            return torch.cuda.max_memory_allocated() / 2**20
-        if self.torch_device.type == "mps":
-            return torch.mps.driver_allocated_memory() / 2**20
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
-
-
-def device_kind() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def pick_device() -> Device:
-    import torch
-
-    kind = device_kind()
-    if kind == "cuda":
-        gpu = torch.cuda.get_device_properties()
-        dtype = torch.bfloat16 if (gpu.major, gpu.minor) >= (8, 0) else torch.float32
-        peak = known_peak(gpu.name)
-        assumed = peak or estimated_peak(gpu.multi_processor_count, (gpu.major, gpu.minor))
-        return Device(torch.device("cuda"), gpu.name, dtype, peak, assumed, gpu.total_memory)
-    if kind == "mps":
-        memory = torch.mps.recommended_max_memory()
-        return Device(torch.device("mps"), "Apple GPU", torch.float32, None, ASSUMED_FLOPS, memory)
-    # Without bf16 instructions a CPU emulates bf16, several times slower than fp32.
-    native_bf16 = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    dtype = torch.bfloat16 if native_bf16 else torch.float32
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    name = f"CPU, {torch.get_num_threads()} threads"
-    return Device(torch.device("cpu"), name, dtype, None, ASSUMED_FLOPS, memory)
-
-
-def settle_numerics(seed: int) -> None:
-    """Seeds and precision, for the trainer and for the model host alike."""
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)  # every device's generator
-    torch.set_float32_matmul_precision("high")  # TF32 where there is any
-    torch.set_flush_denormal(True)  # denormals cost a CPU a hundred times an ordinary product
-    if sys.platform == "linux":
-        # Give large tensors' memory back to the pool, not to the kernel: 12 s a minute of a CPU run otherwise.
-        libc = ctypes.CDLL(None)
-        for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            libc.mallopt(parameter, 2**30)
-
-
-# Kernel repositories for a compute capability: the first that has a build for this PyTorch.
-FLASH_ATTENTION = {(9, 0): ("varunneal/flash-attention-3", "kernels-community/flash-attn3")}
-
-
-def fetch_flash_attention() -> dict[str, str] | None:
-    """Fetches FlashAttention-3 for this GPU, so that a run needs no network. Returns repository, revision, hash
-    and folder (which a run's box shows) for the preparation's record; None where there is no kernel for the
-    device, or it cannot be had."""
-    import torch
-
-    for repository in FLASH_ATTENTION.get(torch.cuda.get_device_capability(), ()):
-        try:
-            from huggingface_hub import HfApi
-            from kernels import install_kernel
-
-            revision = HfApi().repo_info(repository, repo_type="kernel").sha
-            path = install_kernel(repository, revision=revision, trust_remote_code=[repository])
-            folder = next((folder for folder in path.parents if (folder / "snapshots").is_dir()), path)
-            found = {"repository": repository, "revision": str(revision), "sha256": kernel_sha256(path)}
-            return {**found, "folder": str(folder)}
-        except Exception as error:  # any failure has the same remedy: the next, or what PyTorch brings along
-            print(f"prepare: no FlashAttention-3 from {repository} ({first_line(error)})")
-    return None
-
-
-def kernel_sha256(path: Path) -> str:
-    files = sorted(file for file in path.rglob("*") if file.suffix in (".so", ".py"))
-    return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
-
-
-def flash_attention() -> Any | None:
-    """The FlashAttention-3 interface that preparation recorded (`flash_attn_func(q, k, v, causal=...,
-    window_size=...)`, tensors [B, T, heads, head_dim]), or None where there is none: then use PyTorch's attention.
-    One that was recorded and cannot be loaded ends the run: a slower kernel's score would pass for the idea's."""
-    recorded = load_meta().get("flash_attention")
-    if recorded is None:
-        return None
-    os.environ["HF_HUB_OFFLINE"] = "1"  # a run loads what preparation fetched, or nothing
-    try:
-        from kernels import get_kernel, install_kernel
-
-        key = {"revision": recorded["revision"], "trust_remote_code": [recorded["repository"]]}
-        path = install_kernel(recorded["repository"], local_files_only=True, **key)
-        if kernel_sha256(path) != recorded["sha256"]:
-            raise DataError("the files differ from those that preparation recorded")
-        return get_kernel(recorded["repository"], **key).flash_attn_interface
-    except Exception as error:
-        stop(f"FlashAttention-3 was prepared and cannot be loaded ({first_line(error)}): run prepare.py again")
-
-
-# ---------------------------------------------------------------------------------------------------------
-# A preparation: everything above in one folder, found again by its key
+# A preparation: text and tokenizer in one folder, found again by its key
 
 
 def prepare(profile: Profile, source: str, shards: int) -> Path:
@@ -528,6 +361,8 @@ class Run:
     def vitals(self, model: torch.nn.Module, attention: type[torch.nn.Module] | None = None) -> Vitals:
         """What a diagnosis needs beside the loss. `attention`: the class of modules called with (q, k, …), each
         [B, T, heads, head_dim], right before softmax(q·k / √head_dim)."""
+        from vitals import Vitals
+
         return Vitals(model, attention, self.vocab_size)
 
     def _stop(self, why: str) -> NoReturn:
@@ -570,85 +405,6 @@ class Run:
         os.execv(sys.executable, [sys.executable, str(HERE / "evaluate.py"), str(self._folder)])
 
 
-class Vitals:
-    """Gradients, updates, dead neurons and attention scores of any model, every EVERY-th step, as 0-d tensors:
-    nothing waits for the device. tools/diagnose.py reads them from the curve."""
-
-    EVERY = 16  # steps: then it costs a CPU 0.3 % of its time
-
-    def __init__(self, model: torch.nn.Module, attention: type[torch.nn.Module] | None, vocab: int) -> None:
-        self.model, self.attention, self.vocab = model, attention, vocab
-        self.kept: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-
-    def kinds(self) -> dict[str, list[torch.Tensor]]:
-        """The matrices by what they are for. Not tables of which a step touches a few rows alone."""
-        import torch
-
-        tables = {id(one.weight): one for one in self.model.modules() if isinstance(one, torch.nn.Embedding)}
-        kinds: dict[str, list[torch.Tensor]] = {"embedding": [], "head": [], "matrix": []}
-        for name, p in self.model.named_parameters():
-            table = tables.get(id(p))
-            if p.ndim != 2 or (table is not None and (table.sparse or table.num_embeddings > self.vocab)):
-                continue
-            head = name.startswith("head") or self.vocab in p.shape
-            kinds["embedding" if table is not None else "head" if head else "matrix"].append(p)
-        return kinds
-
-    def before_step(self, step: int) -> None:
-        """Of every EVERY-th step keeps an eighth of the weights' rows, to see by how much the step moves them."""
-        looks = step % self.EVERY == 0
-        kinds = self.kinds() if looks else {}
-        self.kept = {kind: [(p, p.detach()[::8].clone()) for p in own] for kind, own in kinds.items() if own}
-
-    def after_step(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """For run.log, where before_step kept something, before the gradients are cleared; x [B, T] is any input.
-        Of each kind the gradients' norm, and the update's as a share of the weights'; the share of neurons without
-        gradient in the worst matrix; the largest |q·k| / √head_dim in the start of a row."""
-        import torch
-
-        signs: dict[str, torch.Tensor] = {}
-        if not self.kept:
-            return signs
-        with torch.no_grad():
-            total = torch.nn.utils.get_total_norm
-            for kind, own in self.kept.items():
-                grads = [p.grad for p, _ in own if p.grad is not None and not p.grad.is_sparse]
-                if grads:
-                    signs[f"grad_{kind}"] = total(grads)
-                moved = total([p[::8] - old for p, old in own if p[::8].shape == old.shape])
-                signs[f"update_{kind}"] = moved / total([old for _, old in own]).clamp_min(1e-12)
-                if kind == "matrix" and grads:  # a neuron is a row or a column, whichever are more
-                    quiet = [g.abs().amax(-1 if g.size(0) >= g.size(1) else 0) == 0 for g in grads]
-                    signs["dead"] = torch.stack([neurons.float().mean() for neurons in quiet]).amax()
-            scores = self.scores(x)
-        return signs | ({"score": torch.stack(scores).amax()} if scores else {})
-
-    def scores(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The largest score in each attention, from a pass over the first quarter of a row."""
-        import torch
-
-        found: list[torch.Tensor] = []
-
-        def look(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-            q, k = (one[0, -64:].float().transpose(0, 1) for one in given[:2])  # [heads, 64, head_dim]
-            k = k.repeat_interleave(q.size(0) // k.size(0), dim=0)  # where several queries share a key
-            found.append((q @ k.mT).abs().amax() / q.size(-1) ** 0.5)
-
-        attends = [one for one in self.model.modules() if self.attention and isinstance(one, self.attention)]
-        hooks = [one.register_forward_pre_hook(look) for one in attends]
-        try:
-            with torch.random.fork_rng([x.device] if x.is_cuda else []):  # a dropout must not shift what follows
-                if hooks:
-                    self.model(x[:1, : max(1, x.size(1) // 4)])
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:  # a diagnosis must not end a run
-            print(f"train: no attention scores for a diagnosis ({first_line(error)})")
-            self.attention = None
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
-
-
 class Display:
     """A progress bar at a terminal, a plain line every few seconds in a file."""
 
@@ -678,6 +434,17 @@ class Display:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def flash_attention() -> Any | None:
+    """The FlashAttention-3 interface that preparation recorded (`flash_attn_func(q, k, v, causal=...,
+    window_size=...)`, tensors [B, T, heads, head_dim]), or None where there is none: then use PyTorch's attention.
+    One that was recorded and cannot be loaded ends the run: a slower kernel's score would pass for the idea's."""
+    recorded = load_meta().get("flash_attention")
+    try:
+        return load_flash_attention(recorded) if recorded else None
+    except DataError as error:
+        stop(str(error))
 
 
 def start_run() -> Run:

@@ -117,7 +117,7 @@ FIT_TOTAL_BATCH = 2**18  # tokens a step; its largest gain: 2**19 leaves too few
 
 
 def fit(hp: SimpleNamespace, limits: Any, vocab: int, context: int, dtype: torch.dtype) -> SimpleNamespace:
-    """`hp` with each None filled in by what a run may count on (prepare.Limits), by arithmetic: nothing is timed.
+    """`hp` with each None filled in by what a run may count on (device.Limits), by arithmetic: nothing is timed.
 
     Parameters grow with the root of the compute (Chinchilla, arXiv 2203.15556), and with depth³ where width goes
     with depth: so depth grows with the sixth root. The batch takes the other root, so that about as many steps are

@@ -118,9 +118,10 @@ def score_plainly(run: Path, prefix: list[str]) -> None:
     import evaluate
     import prepare
     from corpus import Tokenizer
+    from device import settle_numerics
 
     meta = prepare.load_meta()
-    prepare.settle_numerics(seed=0)
+    settle_numerics(seed=0)
     shape = (evaluate.ROWS, meta["sequence_length"], meta["vocab_size"])
     with evaluate.ModelHost(run, shape, prefix, evaluate.Pace(3600.0, 3600.0, 0.0)) as host:
         token_bytes = Tokenizer.load(Path(meta["folder"]) / "tokenizer.json").token_bytes()

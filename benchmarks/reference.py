@@ -133,13 +133,14 @@ def prepare_reference(plan: Plan) -> None:
 def plan(given: argparse.Namespace, folder: Path) -> Plan:
     """Raises Failed, DataError."""
     import prepare
+    from device import pick_device
 
     reference = given.reference.expanduser().resolve()
     for name in ITS_FILES:
         if not (reference / name).is_file():
             raise Failed(f"{reference} has no {name}: give the path of a checkout of karpathy/autoresearch")
     meta = prepare.load_meta()
-    prepared = prepare.pick_device()
+    prepared = pick_device()
     device = Device(prepared.torch_device.type, prepared.name, prepared.peak_flops)
     seconds = given.seconds or (SHORT_SECONDS if given.short else 300.0 if device.kind == "cuda" else 60.0)
     seeds = given.seeds or (1 if given.short else 3)

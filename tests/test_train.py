@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-import prepare
 import train
+from device import Limits, estimated_peak, known_peak
+from vitals import Vitals
 
 ROOT = Path(__file__).parent.parent
 VOCAB, CONTEXT = 61, 16
@@ -72,10 +73,10 @@ def test_both_profiles_name_the_same_constants():
     assert full["DEPTH"] == train.FULL_DEPTH and small["DEPTH"] == train.SMALL_DEPTH
 
 
-H100 = prepare.Limits(989.4e12, 84 * 10**9, 300.0)
+H100 = Limits(989.4e12, 84 * 10**9, 300.0)
 
 
-def fitted(limits: prepare.Limits, **pinned: int) -> SimpleNamespace:
+def fitted(limits: Limits, **pinned: int) -> SimpleNamespace:
     given = SimpleNamespace(**vars(train.hyperparameters("full")) | pinned)
     return train.fit(given, limits, 8192, 2048, torch.bfloat16)
 
@@ -100,14 +101,14 @@ def test_an_h100_gets_what_was_found_on_one():
     ],
 )
 def test_sizes_go_with_the_machine(name, gigabytes, sizes):
-    peak = prepare.known_peak(name)
+    peak = known_peak(name)
     assert peak is not None
-    hp = fitted(prepare.Limits(peak, int(gigabytes * 1e9), 300.0))
+    hp = fitted(Limits(peak, int(gigabytes * 1e9), 300.0))
     assert sizes == (hp.DEPTH, hp.WIDTH, hp.TOTAL_BATCH, hp.DEVICE_BATCH_SIZE)
 
 
 def test_what_is_pinned_stays():
-    hp = fitted(prepare.Limits(71e12, 25 * 10**9, 300.0), DEPTH=4, TOTAL_BATCH=2**15)
+    hp = fitted(Limits(71e12, 25 * 10**9, 300.0), DEPTH=4, TOTAL_BATCH=2**15)
     assert (hp.DEPTH, hp.WIDTH, hp.TOTAL_BATCH) == (4, 256, 2**15)
     assert hp.MATRIX_LR == train.FULL_MATRIX_LR
     small = train.hyperparameters("small")
@@ -116,18 +117,18 @@ def test_what_is_pinned_stays():
 
 @given(st.floats(1e11, 1e16), st.floats(1.0, 8.0), st.integers(2**32, 2**38), st.floats(10, 3600))
 def test_more_compute_is_never_answered_with_less(flops, times, memory, seconds):
-    less, more = (fitted(prepare.Limits(peak, memory, seconds)) for peak in (flops, flops * times))
+    less, more = (fitted(Limits(peak, memory, seconds)) for peak in (flops, flops * times))
     assert less.DEPTH <= more.DEPTH and less.WIDTH <= more.WIDTH and less.TOTAL_BATCH <= more.TOTAL_BATCH
     assert less.MATRIX_LR <= more.MATRIX_LR
-    roomy = fitted(prepare.Limits(flops, 2 * memory, seconds))
+    roomy = fitted(Limits(flops, 2 * memory, seconds))
     assert less.DEVICE_BATCH_SIZE <= roomy.DEVICE_BATCH_SIZE
     assert less.TOTAL_BATCH % (less.DEVICE_BATCH_SIZE * 2048) == 0
 
 
 def test_an_unknown_gpu_is_estimated_near_its_like():
     for sms, capability, sheet in ((132, (9, 0), 989e12), (108, (8, 0), 312e12), (82, (8, 6), 71e12)):
-        assert prepare.estimated_peak(sms, capability) == pytest.approx(sheet, rel=0.2)
-    assert prepare.known_peak("NVIDIA L40S") == 362e12 and prepare.known_peak("NVIDIA Unknown 1") is None
+        assert estimated_peak(sms, capability) == pytest.approx(sheet, rel=0.2)
+    assert known_peak("NVIDIA L40S") == 362e12 and known_peak("NVIDIA Unknown 1") is None
 
 
 def test_memory_by_arithmetic_is_what_autograd_keeps():
@@ -388,7 +389,7 @@ class FakeRun:
         self.losses.append(float(loss))
 
     def vitals(self, model, attention):
-        return prepare.Vitals(model, attention, VOCAB)
+        return Vitals(model, attention, VOCAB)
 
     def finish(self, model, config, **facts):
         self.finished = (model, config, facts)
@@ -443,7 +444,7 @@ def test_out_of_memory_ends_with_one_line(monkeypatch, kind):
 def test_vitals_measure_gradients_updates_and_scores():
     model = make_model()
     optimizer = train.build_optimizer(model, HP, torch.float32)
-    vitals, x = prepare.Vitals(model, train.WindowedAttention, VOCAB), some_tokens(4)
+    vitals, x = Vitals(model, train.WindowedAttention, VOCAB), some_tokens(4)
     torch.autograd.backward(train.training_loss(model, x, x, 8))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     vitals.before_step(0)
@@ -467,7 +468,7 @@ def test_vitals_change_nothing():
     def steps(look: bool) -> list[torch.Tensor]:
         model = make_model()
         optimizer = train.build_optimizer(model, HP, torch.float32)
-        vitals, x = prepare.Vitals(model, train.WindowedAttention, VOCAB), some_tokens(4)
+        vitals, x = Vitals(model, train.WindowedAttention, VOCAB), some_tokens(4)
         for _ in range(3):
             torch.autograd.backward(train.training_loss(model, x, x, 8))
             if look:

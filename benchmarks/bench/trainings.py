@@ -30,7 +30,7 @@ from harness import curve as curves
 from harness.curve import Point
 from harness.text import read_json, write_json
 
-FIXED = ("prepare.py", "corpus.py", "feeder.py")
+FIXED = ("prepare.py", "corpus.py", "feeder.py", "device.py", "vitals.py")
 SCORER = "evaluate.py"
 PLAIN_SCORER = Path(__file__).with_name("plain_score.py")
 CURVE = tuple(one.name for one in fields(Point))  # what is kept of each step, in this order

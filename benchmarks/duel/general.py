@@ -21,10 +21,10 @@ import torch  # before our prepare.py, which has waiting threads sleep: it gets 
 # isort: split
 import numpy as np
 
-import prepare
 from benchmarks.duel.text import Text, documents, lay_out
 from benchmarks.duel.watch import Scorer, StepWatch, Tokens, Watch
 from corpus import Tokenizer
+from device import pick_device, settle_numerics
 
 WARMUP = 0.05  # of the budget
 FINAL = 0.1  # of the learning rate
@@ -73,8 +73,8 @@ def flops_per_token(model: torch.nn.Module, T: int) -> float:
 
 def trial(job: dict[str, Any]) -> dict[str, Any]:
     its: Any = import_module("litgpt.pretrain")
-    device, told, T = prepare.pick_device(), job["setting"], job["sequence_length"]
-    prepare.settle_numerics(job["seed"])
+    device, told, T = pick_device(), job["setting"], job["sequence_length"]
+    settle_numerics(job["seed"])
     text = Text(Path(job["text"]), job["scored_bytes"])
     tokenizer = Tokenizer.load(Path(job["preparation"]) / "tokenizer.json")
     tokens = Tokens(lambda one: tokenizer.encode(one).tolist(), tokenizer.bos_id, tokenizer.token_bytes())

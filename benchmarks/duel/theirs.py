@@ -16,11 +16,11 @@ from typing import Any
 import torch  # before our prepare.py, which has waiting threads sleep: it gets OpenMP as it would have it
 
 # isort: split
-import prepare as our_prepare
 from benchmarks.duel import rewrite, standins
 from benchmarks.duel.rewrite import Changes, Factor, UnknownFile
 from benchmarks.duel.text import Text
 from benchmarks.duel.watch import FREE_STEPS, Scorer, StepWatch, Tokens, Watch
+from device import device_kind, pick_device, settle_numerics
 
 NAME = "reference_train"  # of its train.py, as a module
 CACHE = "its-cache"  # folder beside the text that stands for ~/.cache/autoresearch
@@ -40,7 +40,7 @@ def load_prepare(job: dict[str, Any], device: str) -> tuple[Any, list[str]]:
 
 def prepare_text(job: dict[str, Any]) -> None:
     """Puts our text where it looks for its download, and has it train its tokenizer."""
-    theirs, _ = load_prepare(job, our_prepare.device_kind())
+    theirs, _ = load_prepare(job, device_kind())
     text, data = Text(Path(job["text"]), 0), Path(theirs.DATA_DIR)
     data.mkdir(parents=True, exist_ok=True)
     for ours, its in ((text.train, "shard_00000.parquet"), (text.val, theirs.VAL_FILENAME)):
@@ -72,9 +72,9 @@ def flops_per_token(model: torch.nn.Module) -> float:
 
 
 def trial(job: dict[str, Any]) -> dict[str, Any]:
-    device = our_prepare.device_kind()
-    ours = our_prepare.pick_device()
-    our_prepare.settle_numerics(job["seed"])
+    device = device_kind()
+    ours = pick_device()
+    settle_numerics(job["seed"])
     said = standins.install(device)
     said.append("memory allocator, denormals and TF32 set as for ours, in its favour")
     theirs, changed = load_prepare(job, device)

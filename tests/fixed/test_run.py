@@ -17,6 +17,7 @@ import torch
 import prepare
 from feeder import Budget, Channel
 from tests.fixed.conftest import ROOT
+from vitals import Vitals
 
 TRAINER = """
 import prepare
@@ -50,7 +51,7 @@ if __name__ == "__main__":
 
 
 def make_bench(folder: Path, loss: str = "loss") -> Path:
-    for name in ("prepare.py", "evaluate.py", "corpus.py", "feeder.py"):
+    for name in ("prepare.py", "evaluate.py", "corpus.py", "feeder.py", "device.py", "vitals.py"):
         shutil.copy(ROOT / name, folder)
     (folder / "train.py").write_text(TRAINER.replace("LOSS", loss))
     return folder
@@ -234,7 +235,7 @@ class Odd(torch.nn.Module):
 def test_vitals_look_at_any_model_and_change_nothing():
     torch.manual_seed(0)
     model, x = Odd(), torch.randint(11, (2, 16))
-    vitals = prepare.Vitals(model, Odd.Attend, vocab=11)
+    vitals = Vitals(model, Odd.Attend, vocab=11)
     torch.autograd.backward(model(x).square().mean())
     vitals.before_step(0)
     with torch.no_grad():
@@ -256,8 +257,8 @@ def test_vitals_look_at_any_model_and_change_nothing():
 @pytest.mark.parametrize("attention", [None, torch.nn.Conv1d, Odd.Attend])
 def test_vitals_do_without_scores(attention, capsys):
     model, x = Odd(shortest=16), torch.randint(11, (2, 16))
-    vitals = prepare.Vitals(model, attention, vocab=11)
-    for step in (0, prepare.Vitals.EVERY):
+    vitals = Vitals(model, attention, vocab=11)
+    for step in (0, Vitals.EVERY):
         vitals.before_step(step)  # before any gradient
         signs = vitals.after_step(x)
         assert set(signs) == {"update_embedding", "update_head", "update_matrix"}

@@ -69,10 +69,10 @@ class Run:
     def __init__(self) -> None:
         import torch
 
-        import prepare
+        from device import Limits
 
         self.device, self.compute_dtype = torch.device("cpu"), torch.float32
-        self.limits = prepare.Limits(1e12, 2**34, 60.0)
+        self.limits = Limits(1e12, 2**34, 60.0)
         torch.manual_seed(1)
 
     @property
@@ -95,9 +95,9 @@ class Run:
         assert torch.isfinite(torch.as_tensor(loss)).all()
 
     def vitals(self, model: Any, attention: Any) -> Any:
-        import prepare
+        from vitals import Vitals
 
-        return prepare.Vitals(model, attention, VOCABULARY)
+        return Vitals(model, attention, VOCABULARY)
 
     def finish(self, model: Any, config: dict[str, Any], **extra: Any) -> None:
         self.finished = model, config

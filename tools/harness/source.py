@@ -130,7 +130,7 @@ ALLOWED = _words(
     "textwrap threading time traceback types typing typing_extensions warnings weakref"
 )
 IMPORTS = _table(  # whatever is not in ALLOWED is refused; these have a reason of their own
-    ("evaluate feeder corpus tools", INSIDES),
+    ("evaluate feeder corpus device vitals tools", INSIDES),
     ("io pathlib shutil tempfile glob pickle shelve marshal fileinput sqlite3 csv zipfile tarfile pyarrow", FILES),
     ("socket ssl select urllib http requests httpx aiohttp ftplib smtplib huggingface_hub", NETWORK),
     ("subprocess multiprocessing signal asyncio pty fcntl resource psutil posix", PROCESSES),
