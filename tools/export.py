@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""The campaign's runs, with their curves, for TensorBoard or trackio to show.
+
+Both are extras: `uv sync --inexact --extra tensorboard` (or trackio) installs one. What is written is a copy, made
+anew by each export: event files in runs/<tag>/tensorboard, or a project in trackio's database on this machine.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from harness import Refused, branch, environment, export
+from harness.command import DONE, ROOT, Parser, main
+from harness.report import book
+
+NAME = "export"
+EXAMPLES = """\
+  tools/export.py tensorboard
+  tools/export.py trackio"""
+
+
+def body() -> int:
+    parser = Parser("tools/export.py", __doc__ or "", EXAMPLES)
+    parser.add_argument("to", choices=sorted(export.TARGETS), help="whose page will show it")
+    given = parser.parse_args()
+    target = export.TARGETS[given.to]
+    environment.enter(ROOT, target.extra)
+    if not environment.has(target.extra):
+        install = f".tools/uv/bin/uv sync --inexact --extra {target.extra}"
+        raise Refused(f"the package {target.extra} is not installed: {install}", install)
+    found = book.read(ROOT, branch.current(ROOT).tag)
+    if not found.runs:
+        raise Refused("no campaign has begun on this branch, so there is nothing to export")
+    folder, runs = found.folder / "tensorboard", list(export.exported(found))
+    target.write(runs, folder, found.tag)
+    for name in found.damaged:
+        print(f"damaged, and left out: runs/{found.tag}/{name}")
+    print(f"{len(runs)} runs of campaign {found.tag}")
+    print(f"next: {target.look.format(folder=folder.relative_to(ROOT), tag=found.tag)}")
+    return DONE
+
+
+if __name__ == "__main__":
+    main(NAME, body, sys.argv)

@@ -1,0 +1,133 @@
+"""A campaign's runs for other programs' pages: TensorBoard's event files, trackio's local database.
+
+What is written can be made again from runs/ at any time, so each export takes the place of the last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import curve
+from .curve import Point
+from .record import Run
+from .report.book import Book
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One run. `facts`: what it was; `scores`: what came of it, numbers alone."""
+
+    name: str
+    began: float  # unix time
+    facts: dict[str, str | Number]
+    scores: dict[str, Number]
+    points: list[Point]
+
+    def steps(self) -> Iterable[tuple[int, float, dict[str, Number]]]:
+        """Of each logged step its number, its time (unix) and its numbers; the scores come with the last."""
+        for n, point in enumerate(self.points):
+            numbers: dict[str, Number] = {"loss": point.loss, "progress": point.progress, "tokens": point.tokens}
+            if point.lr is not None:
+                numbers["lr"] = point.lr
+            if point.seconds > 0:
+                numbers["tokens_per_second"] = point.tokens / point.seconds
+            last = n == len(self.points) - 1
+            yield point.step, self.began + point.seconds, numbers | (self.scores if last else {})
+        if not self.points and self.scores:
+            yield 0, self.began, self.scores
+
+
+def exported(book: Book) -> Iterable[Exported]:
+    """Every run that ended, oldest first."""
+    decided = {run.request.number: one.decision for one in book.experiments for run in one.runs}
+    for run in book.runs:
+        decision = decided.get(run.request.number)
+        if run.record is not None:
+            yield _exported(run, decision.status if decision else "")
+
+
+def _exported(run: Run, status: str) -> Exported:
+    request, record = run.request, run.record
+    assert record is not None
+    scores: dict[str, Number] = {
+        "peak_memory_mb": record.peak_memory_mb,
+        "mfu_percent": record.mfu_percent,
+        "training_seconds": record.seconds,
+        "total_seconds": record.total_seconds,
+    }
+    if record.val_bpb is not None:
+        scores["val_bpb"] = record.val_bpb
+    facts: dict[str, str | Number] = {
+        "experiment": request.experiment,
+        "idea": request.message.split("\n", 1)[0],
+        "status": status,
+        "outcome": record.outcome,
+        "kind": request.kind,
+        "commit": request.commit,
+        "seed": request.seed,
+        "num_params": record.num_params,
+        "depth": record.depth if record.depth is not None else "",
+        "sandbox": record.sandbox,
+    }
+    return Exported(run.path.name, request.created, facts, scores, curve.read(run.path / "curve.jsonl"))
+
+
+def to_tensorboard(runs: Iterable[Exported], folder: Path, tag: str) -> None:
+    """Event files in `folder`, one folder a run."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    shutil.rmtree(folder, ignore_errors=True)
+    for run in runs:
+        writer = EventFileWriter(str(folder / run.name))
+        hparams = hparams_pb(run.facts, trial_id=run.name, start_time_secs=run.began)
+        writer.add_event(Event(wall_time=run.began, summary=hparams))
+        for step, at, numbers in run.steps():
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+            writer.add_event(Event(wall_time=at, step=step, summary=Summary(value=values)))
+        writer.close()
+
+
+def to_trackio(runs: Iterable[Exported], folder: Path, tag: str) -> None:
+    """The project autoresearch-TAG in trackio's database on this machine."""
+    import trackio
+
+    project = f"autoresearch-{tag}"
+    try:
+        known = {run.name: run for run in trackio.Api().runs(project)}
+    except ValueError:  # there is no such project yet
+        known = {}
+    for run in runs:
+        if run.name in known:
+            known[run.name].delete()
+        with contextlib.redirect_stdout(io.StringIO()):  # it has several lines to say about each
+            own = trackio.init(
+                project, run.name, config=run.facts, embed=False, auto_log_gpu=False, auto_log_cpu=False
+            )
+            for step, _, numbers in run.steps():
+                own.log(numbers, step)
+            own.finish()
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an export may go. `extra`: of pyproject.toml, and the package; `look`: the command that shows it."""
+
+    extra: str
+    write: Callable[[Iterable[Exported], Path, str], None]
+    look: str
+
+
+TARGETS = {
+    "tensorboard": Target("tensorboard", to_tensorboard, ".venv/bin/tensorboard --logdir {folder}"),
+    "trackio": Target("trackio", to_trackio, ".venv/bin/trackio show --project autoresearch-{tag}"),
+}
