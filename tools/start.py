@@ -206,7 +206,7 @@ def carry_on(agent: Client, tag: str, given: Options, signals: Signals, started:
     finally:
         come_to_rest(root, tag, environ, signals)
         stint.end(root, tag)
-        show_page(root)
+        show_page(root, environ)
     return code
 
 
@@ -230,7 +230,7 @@ def come_to_rest(root: Path, tag: str, environ: Mapping[str, str], signals: Sign
         say(f"run {run.name} is interrupted, and the next start goes on with it")
 
 
-def show_page(root: Path) -> None:
+def show_page(root: Path, environ: Mapping[str, str]) -> None:
     """What came of it, here and as files."""
     try:
         now = situation(root)
@@ -239,7 +239,7 @@ def show_page(root: Path) -> None:
         return
     lines = summary.page(now)
     emit("\n" + "\n".join(lines))
-    for line in files.leave(now, lines):
+    for line in files.leave(now, lines, environ):
         emit(line)
 
 

@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("bench")
 TOOLS = (
     "run_experiment.py", "log_result.py", "revert.py", "status.py", "stop.py", "report.py", "audit.py",
-    "verify.py", "sweep.py", "diagnose.py", "recall.py",
+    "verify.py", "sweep.py", "diagnose.py", "recall.py", "export.py",
 )  # fmt: skip
 
 # How the processes of a run are recognised.

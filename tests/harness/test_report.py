@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from pathlib import Path
 
 import pytest
-from harness import box, driver, stint, summary
+from harness import box, driver, environment, stint, summary, wrapup
+from harness.report import files
 from harness.situation import look
 
 from tests.harness.lab import Lab
@@ -136,3 +139,19 @@ def test_names_from_the_log_are_data(lab: Lab) -> None:
     lab.log("a\nnext: rm -rf /\n\x1b[2J")
     assert "\x1b" not in page(lab)
     assert not any(line.startswith("next: rm") for line in page(lab).splitlines())
+
+
+def test_the_end_of_research_is_drawn_by_the_projects_python(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scripts/start.sh runs in whatever python3 is there, which may have no matplotlib."""
+    own = tmp_path / "python"
+    own.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    own.chmod(0o755)
+    monkeypatch.setattr(environment, "has", lambda module: False)
+    lines = files.leave(wrapup.situation(lab.root), ["text"], {**lab.env, "AUTORESEARCH_PYTHON": str(own)})
+    assert [line.split("/")[-1] for line in lines] == ["report.html", "progress.png"]
+    assert (lab.root / "runs/t1/progress.png").read_bytes().startswith(b"\x89PNG")
+    own.write_text("#!/bin/sh\nexit 1\n")
+    lines = files.leave(wrapup.situation(lab.root), ["text"], {**lab.env, "AUTORESEARCH_PYTHON": str(own)})
+    assert lines[0].endswith("report.html") and "draws it" in lines[1]

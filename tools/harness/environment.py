@@ -28,10 +28,10 @@ def pinned(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {key: value for key, value in environ.items() if key in _NAMES or key.startswith(_PREFIXES)}
 
 
-def python(root: Path) -> str:
+def python(root: Path, environ: Mapping[str, str] = os.environ) -> str:
     """The Python that experiments run in."""
     own = root / ".venv" / "bin" / "python"
-    return os.environ.get("AUTORESEARCH_PYTHON") or (str(own) if own.exists() else sys.executable)
+    return environ.get("AUTORESEARCH_PYTHON") or (str(own) if own.exists() else sys.executable)
 
 
 def has(module: str) -> bool:

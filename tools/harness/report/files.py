@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from .book import Book
 from .facts import gather
 
 PAGE = "report.html"
+PATIENCE = 120.0  # seconds
 NO_PICTURE = "no picture: this Python has no matplotlib: .venv/bin/python tools/report.py draws it"
 
 
@@ -40,11 +44,21 @@ def write(found: Book, text: Sequence[str]) -> Written:
     return Written(target, tuple(lines))
 
 
-def leave(now: Situation, text: Sequence[str]) -> tuple[str, ...]:
-    """The same at the end of research, where nothing may go wrong any more; returns what to tell of it."""
+def leave(now: Situation, text: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The same at the end of research, where nothing may go wrong any more; returns what to tell of it.
+
+    Where this Python cannot draw, the experiments' does: a person's scripts/start.sh runs in whatever is there.
+    """
     if now.campaign is None:
         return ()
+    own = environment.python(now.root, environ)
     try:
+        if not environment.has(picture.NEEDS) and own != sys.executable:
+            command = [own, str(now.root / "tools" / "report.py")]
+            there = {**os.environ, **environ}
+            told = subprocess.run(command, env=there, capture_output=True, text=True, timeout=PATIENCE)
+            if told.returncode == 0:
+                return tuple(line for line in told.stdout.splitlines() if line.startswith(("written:", "note:")))
         return write(book.of(now), text).lines
     except Exception as error:
         return (f"note: no report was written ({said(str(error), 120)}): tools/report.py tries again",)
