@@ -45,7 +45,7 @@ from benchmarks.bench import trainings  # noqa: E402
 from benchmarks.bench.trainings import Job, Result, Trainings  # noqa: E402
 from benchmarks.figures import jsonable  # noqa: E402
 
-SIZES = ("1x64", "1x128", "2x128", "3x192", "4x256")
+SIZES = ("1x64", "2x64", "1x128", "2x128", "3x192")
 BUDGETS = (12.5, 25.0, 50.0, 100.0)  # CPU-seconds
 EXPONENTS = np.linspace(0.02, 2.0, 100)  # where the laws' are looked for
 TRAINABLE = 1.5  # what the laws say is not believed beyond the trained sizes, by more than this factor

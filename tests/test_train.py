@@ -438,7 +438,7 @@ def test_out_of_memory_ends_with_one_line(monkeypatch, kind):
     monkeypatch.setattr(train, "train", exhaust)
     with pytest.raises(SystemExit) as caught:
         train.main()
-    assert str(caught.value).startswith(f"train: out of memory at B={train.SMALL_DEVICE_BATCH_SIZE}: lower SMALL_")
+    assert str(caught.value).startswith(f"train: out of memory at B={train.SMALL_DEVICE_BATCH_SIZE}: set SMALL_")
 
 
 def test_vitals_measure_gradients_updates_and_scores():

@@ -37,8 +37,8 @@ def test_every_lever_changes_train_py(label: str) -> None:
 
 def test_gains_are_taken_seed_by_seed(tmp_path: Path) -> None:
     with Trainings(Store(tmp_path), Made(), 1, lambda _: None) as made:
-        baseline, rows = recipe.measure(IDEAS, TEXT, ["no-pairs", "width=96"], "10tok", 3, made)
-    assert [row.lever for row in rows] == ["no-pairs", "width=96"]
+        baseline, rows = recipe.measure(IDEAS, TEXT, ["narrow-mlp", "width=96"], "10tok", 3, made)
+    assert [row.lever for row in rows] == ["narrow-mlp", "width=96"]
     assert 0.01 <= rows[0].gain <= 0.012 and rows[0].cost == pytest.approx(0.5)
     assert all(0.0099 < gain < 0.0121 for gain in rows[0].gains)
     assert rows[1].outcome == "crashed" and math.isnan(rows[1].gain)
@@ -46,5 +46,5 @@ def test_gains_are_taken_seed_by_seed(tmp_path: Path) -> None:
 
 
 def test_an_unknown_lever_is_named_beside_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no lever is called nothing.*no-pairs"):
+    with pytest.raises(ValueError, match=r"no lever is called nothing.*pair-rows"):
         recipe.labels(IDEAS, TEXT, ["nothing"])

@@ -140,7 +140,7 @@ def test_nan_at_once_and_nan_after_a_climb() -> None:
 
 
 def test_a_log_that_says_out_of_memory() -> None:
-    facts = Facts(outcome="crashed", reason="train: out of memory at B=128: lower SMALL_DEVICE_BATCH_SIZE")
+    facts = Facts(outcome="crashed", reason="train: out of memory at B=128: set SMALL_DEVICE_BATCH_SIZE = 32")
     (one,) = rank(features([], facts))
     assert one.cause.name == "out-of-memory"
     terms = Terms.of("SMALL_DEVICE_BATCH_SIZE = 128  # rows\n", "small")

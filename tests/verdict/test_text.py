@@ -131,7 +131,7 @@ def test_a_line_that_imitates_our_own_is_named_as_the_runs(line):
     [
         "ValueError: shapes (3, 4) and (5,) do not fit",
         '  File "/x/train.py", line 9, in <module>',
-        "train: out of memory at B=64: lower FULL_DEVICE_BATCH_SIZE",
+        "train: out of memory at B=64: set FULL_DEVICE_BATCH_SIZE = 32",
         "  3% | step 3 | loss 9.1 | 12.1k tok/s",
         "the nextstate: of things",
     ],
@@ -298,7 +298,7 @@ def test_deep_frames_are_shortened_to_the_last(tmp_path):
 @pytest.mark.parametrize(
     ("last", "cause"),
     [
-        ("train: out of memory at B=64: lower FULL_DEVICE_BATCH_SIZE", None),
+        ("train: out of memory at B=64: set FULL_DEVICE_BATCH_SIZE = 32", None),
         ("train: the loss is nan at step 34: a lower learning rate is the usual cure", None),
         ("train: diverged: loss 14.2 at step 40, 5.1 at its best", None),
         ("prepare: the feeder is gone", None),

@@ -40,8 +40,8 @@ class Block(nn.Module):
 """,
     ),
     (
-        '    matrices = [p for name, p in inside.items() if "values" not in name]\n',
-        '    matrices = [p for name, p in inside.items() if "values" not in name and "canon" not in name]\n',
+        '"values" not in name and p.ndim == 2]\n',
+        '"values" not in name and "canon" not in name and p.ndim == 2]\n',
     ),
     (
         "    adam: list[torch.optim.Optimizer] = [\n",

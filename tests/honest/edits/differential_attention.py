@@ -32,8 +32,8 @@ EDITS = [
         'rotary_angles(config["sequence_length"], config["head_dim"] // 2)',
     ),
     (
-        '    matrices = [p for name, p in inside.items() if "values" not in name]\n',
-        '    matrices = [p for name, p in inside.items() if "values" not in name and "less" not in name]\n',
+        '"values" not in name and p.ndim == 2]\n',
+        '"values" not in name and "less" not in name and p.ndim == 2]\n',
     ),
     (
         "    adam: list[torch.optim.Optimizer] = [\n",

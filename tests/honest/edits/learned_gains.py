@@ -22,10 +22,6 @@ EDITS = [
 """,
     ),
     (
-        '    matrices = [p for name, p in inside.items() if "values" not in name]\n',
-        '    matrices = [p for name, p in inside.items() if "values" not in name and p.ndim == 2]\n',
-    ),
-    (
         "    adam: list[torch.optim.Optimizer] = [\n",
         """\
     groups.append({"params": [p for p in inside.values() if p.ndim == 1], "lr": SCALAR_LR / 50})
