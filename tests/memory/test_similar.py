@@ -92,7 +92,7 @@ def test_gaps_are_the_same_both_ways(old_one: object, old_other: object, one: ob
     there = similar.gap(old_one, old_other, one, other)  # type: ignore[arg-type]
     back = similar.gap(old_other, old_one, other, one)  # type: ignore[arg-type]
     assert there == back
-    assert 0.0 <= there <= similar.FAR
+    assert 0.0 <= there <= similar.change.FAR
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_what_is_no_python_has_no_description(text: str) -> None:
 )
 def test_a_part_read_alone_is_read_as_in_the_whole(text: str) -> None:
     found = describe(SMALL, text)
-    with mock.patch.object(similar, "_read_beside", lambda before, parent, text: similar._read(text)):
+    with mock.patch.object(similar, "read_beside", lambda before, parent, text: similar.program.read(text)):
         assert describe(SMALL, text) == found
 
 
