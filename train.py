@@ -717,7 +717,7 @@ def main() -> None:
     run = prepare.start_run()
     given = hyperparameters(run.profile)
     hp = fit(given, run.limits, run.vocab_size, run.sequence_length, run.compute_dtype)
-    if chosen := [f"{name} {now:.4g}" for name, now in vars(hp).items() if now != vars(given)[name]]:
+    if chosen := [f"{name} {now:.7g}" for name, now in vars(hp).items() if now != vars(given)[name]]:
         print(f"train: {', '.join(chosen)}: by {run.limits}")
     try:
         train(run, hp)
