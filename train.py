@@ -620,7 +620,7 @@ def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> Muon
     adam_scale = (model.config["width"] / 768) ** -0.5  # nanochat: AdamW's rates, tuned at 768, fall with width
     embedding_lr, head_lr = hp.EMBEDDING_LR * adam_scale, hp.HEAD_LR * adam_scale
     inside = dict(model.blocks.named_parameters())
-    matrices = [p for name, p in inside.items() if "values" not in name and p.ndim == 2]
+    matrices = [p for name, p in inside.items() if "values" not in name and p.ndim > 1]
     values = [p for name, p in inside.items() if "values" in name]
     groups = [
         {"params": [model.embedding.weight], "lr": embedding_lr, "weight_decay": EMBEDDING_DECAY},
@@ -632,12 +632,12 @@ def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> Muon
     if model.pairs is not None:
         pairs = {"params": [model.pairs.weight], "lr": embedding_lr * hp.PAIR_LR, "betas": PAIR_BETAS}
         groups.append(pairs | {"weight_decay": EMBEDDING_DECAY})
-    placed = {id(p) for p in matrices} | {id(p) for group in groups for p in group["params"]}
-    if lost := [name for name, p in model.named_parameters() if id(p) not in placed]:
-        sys.exit(f"train: the optimizer has no group for {', '.join(lost)}")  # it would never be trained
     adam: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=True)
     ]
+    placed = [*matrices, *(p for one in adam for group in one.param_groups for p in group["params"])]
+    if lost := [name for name, p in model.named_parameters() if not any(p is one for one in placed)]:
+        sys.exit(f"train: the optimizer has no group for {', '.join(lost)}")  # it would never be trained
     shapes = sorted({p.shape for p in matrices})
     muon = [Muon([p for p in matrices if p.shape == shape], hp.MATRIX_LR, hp.MATRIX_DECAY) for shape in shapes]
     return MuonAdamW(muon, adam, hp.POLAR_STEPS, dtype)

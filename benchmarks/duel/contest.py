@@ -48,6 +48,9 @@ def small_settings(T: int) -> list[Setting]:
         sized(2, 128, 128, 2**11, T),
         sized(2, 128, 64, 2**11, T),
         sized(2, 128, 128, 2**10, T),
+        sized(2, 64, 64, 2**12, T),
+        sized(2, 64, 64, 2**11, T),
+        sized(1, 128, 128, 2**12, T),
     ]
 
 
@@ -79,6 +82,7 @@ def general_settings() -> list[Setting]:
         *(sized(2, 128, 8, rate) for rate in (2e-3, 4e-3, 8e-3)),
         *(sized(2, 128, 4, rate) for rate in (2e-3, 4e-3)),
         *(sized(4, 256, 8, rate) for rate in (1e-3, 2e-3)),
+        *(sized(2, 64, 8, rate) for rate in (4e-3, 8e-3)),
     ]
 
 

@@ -198,8 +198,9 @@ def test_only_the_persons_page_reads_it() -> None:
     assert readers == {"verify.py", "summary.py", "facts.py", "layers.py"}
     report = PROJECT / "tools/harness/report"
     readers = {path.name for path in files if "harness.report" in modules(path) and path.parent != report}
-    assert readers == {"report.py", "start.py", "status.py"}, "what a person reads, and the layers"
+    assert readers == {"report.py", "start.py", "status.py", "export.py"}, "what a person reads, layers and runs"
     assert "from harness.report import layers\n" in (PROJECT / "tools/status.py").read_text()
+    assert "from harness.report import book\n" in (PROJECT / "tools/export.py").read_text()
     readers = {path.name for path in files if "summary" in imports(path)}
     assert readers <= {"report.py", "start.py"}, "what a person reads"
     others = {path.name for path in files if "verify.json" in path.read_text()}

@@ -22,7 +22,7 @@ def campaign(tmp_path: Path) -> Campaign:
     """Four experiments on one baseline."""
     made = Campaign(tmp_path)
     made.add(setting("SMALL_MATRIX_LR", 0.04), description="matrix LR doubled", note="diverges a little early")
-    made.add(setting("SMALL_WARMDOWN", 0.8), description="longer warmdown", error=0.6)
+    made.add(setting("SMALL_WARMDOWN", 0.9), description="longer warmdown", error=0.6)
     made.add(BASE.replace("F.relu(self.up(x)).square()", "F.gelu(self.up(x))"), description="GELU")
     made.add(setting("SMALL_HEAD_DIM", 48), status="crash", outcome="crashed", reason="shapes do not fit")
     return made

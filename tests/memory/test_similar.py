@@ -195,9 +195,9 @@ def test_any_text_is_described_or_not(text: str) -> None:
 
 
 def test_a_summary_names_constants() -> None:
-    assert similar.summary(CHANGES["matrix-lr=0.06"]) == "SMALL_MATRIX_LR 0.03 -> 0.06"
-    assert similar.summary(CHANGES["gelu"]) == "MLP.forward: 1 in, 1 out"
-    assert similar.summary(()) == "nothing but layout and comments"
+    assert similar.one_line(CHANGES["matrix-lr=0.06"]) == "SMALL_MATRIX_LR 0.03 -> 0.06"
+    assert similar.one_line(CHANGES["gelu"]) == "MLP.forward: 1 in, 1 out"
+    assert similar.one_line(()) == "nothing but layout and comments"
 
 
 # Of which theme the catalogue's ideas are, by the name of the idea.

@@ -110,7 +110,7 @@ def _notes(found: Found) -> list[str]:
     if past := found.near:
         notes.append(f"tried before on another incumbent, as {_name(past)}: {outcome(past)}")
     if past := found.close:
-        notes.append(f"close to {_name(past)}: {similar.summary(past.change or ())[:80]}: {outcome(past)}")
+        notes.append(f"close to {_name(past)}: {similar.one_line(past.change or ())[:80]}: {outcome(past)}")
     return notes
 
 

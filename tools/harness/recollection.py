@@ -34,7 +34,7 @@ def alike(index: Memory, campaigns: Sequence[str], change: Change, most: int) ->
     found: list[tuple[float | None, Past]] = [
         (gap, past) for gap, past in index.alike(change, campaigns) if gap <= LIKE_MOST
     ]
-    told = f"like: {said(similar.summary(change), 200)}"
+    told = f"like: {said(similar.one_line(change), 200)}"
     return Answer(found[:most], len(found), told, complaints=tuple(index.complaints))
 
 
@@ -104,7 +104,7 @@ def _edit(past: Past) -> str:
     """What it changed: constants by name, of code the first line that came."""
     if past.change is None:
         return "(its texts are gone)"
-    told = similar.summary(past.change)
+    told = similar.one_line(past.change)
     if all(part.is_setting for part in past.change):
         return told
     came = (line[1:].strip() for line in past.diff.split("\n") if line.startswith("+"))

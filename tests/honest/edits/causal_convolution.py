@@ -40,8 +40,8 @@ class Block(nn.Module):
 """,
     ),
     (
-        '"values" not in name and p.ndim == 2]\n',
-        '"values" not in name and "canon" not in name and p.ndim == 2]\n',
+        '"values" not in name and p.ndim > 1]\n',
+        '"values" not in name and "canon" not in name and p.ndim > 1]\n',
     ),
     (
         "    adam: list[torch.optim.Optimizer] = [\n",

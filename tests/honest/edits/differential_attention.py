@@ -32,8 +32,8 @@ EDITS = [
         'rotary_angles(config["sequence_length"], config["head_dim"] // 2)',
     ),
     (
-        '"values" not in name and p.ndim == 2]\n',
-        '"values" not in name and "less" not in name and p.ndim == 2]\n',
+        '"values" not in name and p.ndim > 1]\n',
+        '"values" not in name and "less" not in name and p.ndim > 1]\n',
     ),
     (
         "    adam: list[torch.optim.Optimizer] = [\n",

@@ -12,10 +12,11 @@ EDITS = [
     ),
     ('"pairs.weight")):', '"pairs.weight", "threes.weight")):'),
     (
-        "        x: Tensor = self.embedding(tokens) + self.pairs(pairs)\n",
+        "            x = x + self.pairs(((36313 * tokens) ^ (27191 * before)) % self.pairs.num_embeddings)\n",
         """\
-        threes = (pairs ^ 52_361 * F.pad(before, (1, -1))) % self.threes.num_embeddings
-        x: Tensor = self.embedding(tokens) + self.pairs(pairs) + self.threes(threes)
+            pairs = (36313 * tokens) ^ (27191 * before)
+            threes = (pairs ^ (52_361 * F.pad(before, (1, -1)))) % self.threes.num_embeddings
+            x = x + self.pairs(pairs % self.pairs.num_embeddings) + self.threes(threes)
 """,
     ),
     (

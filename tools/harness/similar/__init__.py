@@ -9,11 +9,11 @@ then a second run would tell what the first one told.
 
 from __future__ import annotations
 
-from .change import Change, Part, Value, distance, gap, near, summary
+from .change import Change, Part, Value, distance, gap, near, one_line
 from .compare import compare
 from .program import read, read_beside
 
-__all__ = ["Change", "Part", "Value", "describe", "distance", "gap", "near", "summary"]
+__all__ = ["Change", "Part", "Value", "describe", "distance", "gap", "near", "one_line"]
 
 INERT = {"full": "SMALL_", "small": "FULL_"}  # constants that a profile does not read
 

@@ -66,7 +66,7 @@ def near(one: Change, other: Change) -> bool:
     return bool(pairs) and all(a is not None and b is not None and _gap(a, b) <= 1.0 for a, b in pairs)
 
 
-def summary(change: Change) -> str:
+def one_line(change: Change) -> str:
     """The change in a line: `MATRIX_LR 0.02 -> 0.04; GPT.forward: 2 in, 1 out`."""
     told = [_setting(part) for part in change if part.is_setting]
     for scope in dict.fromkeys(part.scope for part in change if not part.is_setting):
