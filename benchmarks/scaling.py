@@ -51,6 +51,10 @@ EXPONENTS = np.linspace(0.02, 2.0, 100)  # where the laws' are looked for
 TRAINABLE = 1.5  # what the laws say is not believed beyond the trained sizes, by more than this factor
 
 
+class NoScore(Exception):
+    """A training crashed or was refused."""
+
+
 @dataclass(frozen=True, order=True)
 class Size:
     """Layers and channels, written 2x128."""
@@ -173,7 +177,7 @@ def work_of(text: str, vocab: int, context: int) -> float:
 def measure(
     sizes: Sequence[Size], budgets: Sequence[float], seeds: int, train: str, made: Trainings
 ) -> list[Point]:
-    """Trains what is missing, the shortest first. Raises ValueError where a training has no score."""
+    """Trains what is missing, the shortest first. Raises NoScore."""
     import prepare
 
     meta = prepare.load_meta()
@@ -185,7 +189,7 @@ def measure(
     }
     results = made.all(job for own in jobs.values() for job in own)
     if lost := next((one for one in results if not one.scored), None):
-        raise ValueError(f"a training has no score: {lost.word or lost.outcome}")
+        raise NoScore(f"a training has no score: {lost.word or lost.outcome}")
     work = {size: work_of(texts[size], meta["vocab_size"], meta["sequence_length"]) for size in sizes}
     return [point(size, work[size], budget, made.all(own)) for (size, budget), own in jobs.items()]
 
@@ -279,9 +283,9 @@ def main() -> int:
         with Trainings(trainings.Store(folder / "trainings"), trainer, given.jobs, replay.say) as made:
             points = measure(sizes, budgets, 1 if given.short else given.seeds, train, made)
         law, cost = fit_law(points), fit_cost(points)
-    except (trainings.Interrupted, OSError, ValueError) as error:
+    except (NoScore, trainings.Interrupted, OSError, ValueError) as error:
         print(f"scaling: {error}", file=sys.stderr)
-        return 1 if "has no score" in str(error) else 2
+        return 1 if isinstance(error, NoScore) else 2
     except KeyboardInterrupt:
         print("\nscaling: stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -30,8 +30,9 @@ from harness import curve as curves
 from harness.curve import Point
 from harness.text import read_json, write_json
 
-FIXED = ("prepare.py", "corpus.py", "feeder.py", "device.py", "vitals.py")
-SCORER = "evaluate.py"
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN, SCORER = "train.py", "evaluate.py"
+FIXED = tuple(sorted(path.name for path in ROOT.glob("*.py") if path.name not in (TRAIN, SCORER)))
 PLAIN_SCORER = Path(__file__).with_name("plain_score.py")
 CURVE = tuple(one.name for one in fields(Point))  # what is kept of each step, in this order
 PATIENCE = 3600.0  # seconds for one training: what hangs must not hold up a night's collection
@@ -283,7 +284,7 @@ def read_run(run: Path, wall: float, log: str) -> Result:
 
 def snapshot(root: Path, files: Path) -> str:
     """Copies what trainings need into `files`, once; says in a line if the checkout has changed since."""
-    names = ("train.py", *FIXED, SCORER, "tools/researcher/ideas.json")
+    names = (TRAIN, *FIXED, SCORER, "tools/researcher/ideas.json")
     if not files.exists():
         half = files.with_name(files.name + ".new")
         shutil.rmtree(half, ignore_errors=True)

@@ -16,10 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch  # before our prepare.py, which has waiting threads sleep: it gets OpenMP as it would have it
-
-# isort: split
 import numpy as np
+import torch
 
 from benchmarks.duel.text import Text, documents, lay_out
 from benchmarks.duel.watch import Scorer, StepWatch, Tokens, Watch

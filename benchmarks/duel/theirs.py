@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch  # before our prepare.py, which has waiting threads sleep: it gets OpenMP as it would have it
+import torch
 
-# isort: split
 from benchmarks.duel import rewrite, standins
 from benchmarks.duel.rewrite import Changes, Factor, UnknownFile
 from benchmarks.duel.text import Text

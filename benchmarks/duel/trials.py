@@ -25,8 +25,7 @@ from feeder import TreeClock
 ROOT = Path(__file__).resolve().parents[2]
 # Of this package, what a score depends on.
 MEASURE = ("watch.py", "text.py", "ours.py", "theirs.py", "general.py", "standins.py", "rewrite.py")
-# What a trial of ours depends on.
-FILES = ("train.py", "prepare.py", "feeder.py", "evaluate.py", "corpus.py", "device.py", "vitals.py")
+FILES = tuple(sorted(path.name for path in ROOT.glob("*.py")))  # that a trial of ours depends on
 PATIENCE = 1800.0  # seconds that a trial may take beside four times its budget: compiling on a busy machine
 
 LOOK = 0.2  # seconds between two looks at a trial's processes

@@ -486,9 +486,8 @@ def test_the_picture_and_the_figures_are_written(job: Job, tmp_path: Path) -> No
 
 
 def test_widths_are_what_the_reference_makes_of_the_constants() -> None:
-    for one, (depth, width) in zip(
-        contest.small_settings(256), [(4, 256)] * 3 + [(3, 192), (2, 256)] + [(2, 128)] * 4, strict=True
-    ):
+    sizes = [(4, 256)] * 3 + [(3, 192), (2, 256)] + [(2, 128)] * 4 + [(2, 64)] * 2 + [(1, 128)]
+    for one, (depth, width) in zip(contest.small_settings(256), sizes, strict=True):
         told: Any = one.told
         base = told["DEPTH"] * told["ASPECT_RATIO"]
         assert told["DEPTH"] == depth

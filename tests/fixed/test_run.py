@@ -51,8 +51,8 @@ if __name__ == "__main__":
 
 
 def make_bench(folder: Path, loss: str = "loss") -> Path:
-    for name in ("prepare.py", "evaluate.py", "corpus.py", "feeder.py", "device.py", "vitals.py"):
-        shutil.copy(ROOT / name, folder)
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, folder)
     (folder / "train.py").write_text(TRAINER.replace("LOSS", loss))
     return folder
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import curve
 from .curve import Point
-from .record import Run
+from .record import Record, Run
 from .report.book import Book
 
 Number = int | float
@@ -46,16 +46,14 @@ class Exported:
 
 def exported(book: Book) -> Iterable[Exported]:
     """Every run that ended, oldest first."""
-    decided = {run.request.number: one.decision for one in book.experiments for run in one.runs}
-    for run in book.runs:
-        decision = decided.get(run.request.number)
-        if run.record is not None:
-            yield _exported(run, decision.status if decision else "")
+    for one in book.experiments:
+        for run in one.runs:
+            if run.record is not None:
+                yield _exported(run, run.record, one.decision.status if one.decision else "")
 
 
-def _exported(run: Run, status: str) -> Exported:
-    request, record = run.request, run.record
-    assert record is not None
+def _exported(run: Run, record: Record, status: str) -> Exported:
+    request = run.request
     scores: dict[str, Number] = {
         "peak_memory_mb": record.peak_memory_mb,
         "mfu_percent": record.mfu_percent,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,8 +54,7 @@ def leave(now: Situation, text: Sequence[str], environ: Mapping[str, str]) -> tu
     try:
         if not environment.has(picture.NEEDS) and own != sys.executable:
             command = [own, str(now.root / "tools" / "report.py")]
-            there = {**os.environ, **environ}
-            told = subprocess.run(command, env=there, capture_output=True, text=True, timeout=PATIENCE)
+            told = subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=PATIENCE)
             if told.returncode == 0:
                 return tuple(line for line in told.stdout.splitlines() if line.startswith(("written:", "note:")))
         return write(book.of(now), text).lines
