@@ -21,7 +21,7 @@ from researcher.protocol import Log, serve
 ROOT = Path(__file__).parents[2]
 TAG = "e2e"
 BUDGET = "40960tok"
-PATIENCE = "10"  # seconds that a command waits for a run: short enough that the model must come back
+PATIENCE = "5"  # seconds that a command waits for a run: short enough that the model must come back
 TURN_SECONDS = 900
 NOBODY = {
     "GIT_AUTHOR_NAME": "e2e",
