@@ -47,7 +47,7 @@ X0_INIT = 0.05  # share of the first embedding mixed into every layer at the sta
 ADAM_BETAS = (0.8, 0.95)  # short memories, for a run of few steps; nanochat
 X0_BETAS = (0.96, 0.95)  # for the x0 lambdas, whose gradients are noisier; nanochat
 SCALAR_LR = 0.5  # AdamW, x0 lambdas; residual ones, which multiply up, a hundredth; mar8: 0.3 and 0.7 no better
-PAIR_BETAS = (0.3, 0.95)  # AdamW, table of pairs: hardly a momentum, since a row is seen but now and then
+PAIR_BETAS = (0.3, 0.95)  # of the table of pairs: hardly a momentum, since a row is seen but now and then
 HEAD_DECAY = 0.01  # AdamW's weight decay of the unembedding; mar8
 EMBEDDING_DECAY = 0.001  # of the embedding and the pairs; mar8: makes room for its high learning rate
 VALUE_DECAY = 0.003  # of the value embeddings; mar8: worth 0.0016
@@ -86,8 +86,8 @@ SMALL_WIDTH = 64  # channels; most FLOPs are the unembedding's, which grows with
 SMALL_HEAD_DIM = 64  # channels a head
 SMALL_WINDOW_PATTERN = "SL"  # S: short window, L: whole context; repeated, the last layer is always L
 SMALL_SHORT_WINDOW = 64  # tokens; a quarter of the context, as nanochat has it
-SMALL_PAIR_ROWS = 64  # rows of the table of pairs for each token of the vocabulary; 32 are worse by 0.008
-SMALL_PAIR_LR = 1.5  # SparseAdam, table of pairs, in embedding learning rates; 1.0 no better, 2.2 worse
+SMALL_PAIR_ROWS = 32  # rows of the table of pairs for each token of the vocabulary; 8 are worse by 0.014
+SMALL_PAIR_LR = 1.5  # AdamW, table of pairs, in embedding learning rates; 2.5 is worse
 SMALL_SOFTCAP = 0.0  # none: on a CPU its tanh takes a sixth of a step and gains nothing
 SMALL_TOTAL_BATCH = 2**12  # tokens a step; with less, the optimizer takes a larger share of the time
 SMALL_DEVICE_BATCH_SIZE = 8  # rows at once, their gradients added up to TOTAL_BATCH
@@ -629,18 +629,11 @@ def build_optimizer(model: GPT, hp: SimpleNamespace, dtype: torch.dtype) -> Muon
         {"params": [model.residual_lambdas], "lr": SCALAR_LR / 100},
         {"params": [model.x0_lambdas], "lr": SCALAR_LR, "betas": X0_BETAS},
     ]
-    sparse: list[torch.optim.Optimizer] = []
-    if model.pairs is not None:  # a step meets few of its rows
-        pairs, pair_lr = model.pairs.weight, embedding_lr * hp.PAIR_LR
-        model.pairs.sparse = pairs.device.type == "cpu" and "cpu" not in COMPILE_ON  # compiled code knows none
-        if model.pairs.sparse:  # those rows alone are stepped, without decay, in a quarter less time a step
-            sparse = [torch.optim.SparseAdam([pairs], lr=pair_lr, betas=ADAM_BETAS, eps=1e-10)]
-        else:
-            decay = {"weight_decay": EMBEDDING_DECAY}
-            groups.append({"params": [pairs], "lr": pair_lr, "betas": PAIR_BETAS} | decay)
+    if model.pairs is not None:
+        pairs = {"params": [model.pairs.weight], "lr": embedding_lr * hp.PAIR_LR, "betas": PAIR_BETAS}
+        groups.append(pairs | {"weight_decay": EMBEDDING_DECAY})
     adam: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=True),
-        *sparse,
+        torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=True)
     ]
     placed = [*matrices, *(p for one in adam for group in one.param_groups for p in group["params"])]
     if lost := [name for name, p in model.named_parameters() if not any(p is one for one in placed)]:
