@@ -12,7 +12,7 @@ and the size with the lowest bpb for a budget in CPU-seconds is read from both, 
 Every training is made once and lies in FOLDER: stop it at any time, and go on with the same command.
 
 examples:
-  .venv/bin/python benchmarks/scaling.py --keep FOLDER --json FILE --plot FILE.png    some 30 minutes on two cores
+  .venv/bin/python benchmarks/scaling.py --keep FOLDER --json FILE --plot FILE.png    some 20 minutes on two cores
   .venv/bin/python benchmarks/scaling.py --sizes 1x128,2x128 --budgets 10,20 --seeds 1
   .venv/bin/python benchmarks/scaling.py --short                                      does it work?
 
@@ -252,6 +252,8 @@ def plot(points: Sequence[Point], law: Law, path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     axes[0].set_ylabel("val_bpb at the end of a run")
+    for set_formatter in (axes[1].xaxis.set_major_formatter, axes[1].xaxis.set_minor_formatter):
+        set_formatter("{x:.0f}")  # 20 rather than 2×10¹
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
