@@ -6,7 +6,7 @@ in three ways, in turn, a few times each:
 
   plain     one model host, no box, no audit: what an evaluation that trusts the model would do
   boxed     the same host in the box
-  audited   as every run is evaluated: two hosts in boxes, and the audit
+  audited   as every run that could be kept is evaluated: two hosts in boxes, and the audit
 
 CPU-seconds are of all processes; wall seconds on a busy machine measure its neighbours too.
 

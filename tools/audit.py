@@ -44,8 +44,7 @@ class Finding(NamedTuple):
 
 
 def arguments() -> argparse.Namespace:
-    parser = Parser("tools/audit.py", __doc__ or "", EXAMPLES)
-    parser.epilog = f"examples:\n{EXAMPLES}\n\n{EXIT_CODES}"
+    parser = Parser("tools/audit.py", __doc__ or "", EXAMPLES, EXIT_CODES)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--record", metavar="RUN", type=int, help="score the saved weights of this run again")
     form.add_argument("--rerun", metavar="RUN", type=int, help="train it again on the same seed, and score it")

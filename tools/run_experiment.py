@@ -127,7 +127,7 @@ def body() -> int:
         show(run, now)
     if run.record is None:
         return RUNNING
-    return DONE if run.record.outcome == "finished" or given.stop else FAILED
+    return DONE if run.record.outcome == "finished" or run.record.raced or given.stop else FAILED
 
 
 def show(run: Run, now: Situation) -> None:

@@ -47,8 +47,10 @@ EXAMPLES = """\
   scripts/start.sh --demo                   watch it work: no key, no GPU, a clone of its own in .demo/
 
 End it: Ctrl-C, SIGTERM or tools/stop.py. The run in hand is finished and logged first. A second Ctrl-C leaves it
-for the next start instead, tools/stop.py --now discards it. Nothing is lost in any of these ways.
-Exit codes: 0 at a limit or a STOP, 1 when the model brought nothing about, 130 after Ctrl-C or SIGTERM."""
+for the next start instead, tools/stop.py --now discards it. Nothing is lost in any of these ways."""
+EXIT_CODES = """\
+exit codes: 0 at a limit or a STOP, 1 the model brought nothing about, 2 refused (the message says what to do),
+130 after Ctrl-C or SIGTERM"""
 BEGAN = time.time()
 INTERRUPTED = 130  # as a shell says it
 
@@ -79,7 +81,7 @@ LIMITS = {
 
 
 def arguments(argv: list[str]) -> Options:
-    parser = Parser("scripts/start.sh", __doc__ or "", EXAMPLES)
+    parser = Parser("scripts/start.sh", __doc__ or "", EXAMPLES, EXIT_CODES)
     parser.add_argument("tag", nargs="?", help="the campaign's name; default: the current one, else from the date")
     parser.add_argument("--headless", action="store_true", help="no opencode window, but a line for each event")
     parser.add_argument("--model", metavar="PROVIDER/NAME", help="the model, as `opencode models` lists it")

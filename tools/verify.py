@@ -46,8 +46,7 @@ class Bench(NamedTuple):
 
 
 def arguments() -> argparse.Namespace:
-    parser = Parser("tools/verify.py", __doc__ or "", EXAMPLES)
-    parser.epilog = f"examples:\n{EXAMPLES}\n\n{EXIT_CODES}"
+    parser = Parser("tools/verify.py", __doc__ or "", EXAMPLES, EXIT_CODES)
     parser.add_argument("--seeds", metavar="N", type=int, default=SEEDS, help=f"pairs (default {SEEDS})")
     parser.add_argument("--at", choices=("1x", "2x"), default="1x", help="of the campaign's budget, for both")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")

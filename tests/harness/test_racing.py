@@ -239,6 +239,7 @@ def skip_to(lab: Lab, control: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hopeless_run_is_stopped_and_its_row_says_where(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     skip_to(lab, False, monkeypatch)
     answer = lab.try_idea(SCORE=BAD, STEP=STEP)
+    assert answer.code == 0, "that it loses is a result"
     record = lab.record(1)
     assert (record["outcome"], record["val_bpb"]) == ("stopped", None)
     assert record["share"] < 1 and record["hopeless"] in SHARES

@@ -73,7 +73,7 @@ def test_an_export_takes_the_place_of_the_last(runs: list[Exported], monkeypatch
     database = Database()
     monkeypatch.setitem(sys.modules, "trackio", database.module())
     for _ in range(2):
-        export.to_trackio(runs, Path("unused"), "t1")
+        export.to_trackio(runs, "autoresearch-t1")
     own = database.projects["autoresearch-t1"]
     assert list(own) == [run.name for run in runs]
     assert own[runs[0].name] == [runs[0].facts, *((numbers, step) for step, _, numbers in runs[0].steps())]
@@ -84,7 +84,7 @@ def test_tensorboard_reads_it(runs: list[Exported], tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for _ in range(2):
-        export.to_tensorboard(runs, tmp_path / "boards", "t1")
+        export.to_tensorboard(runs, str(tmp_path / "boards"))
     assert sorted(path.name for path in (tmp_path / "boards").iterdir()) == [run.name for run in runs]
     events = EventAccumulator(str(tmp_path / "boards" / runs[0].name)).Reload()
     assert events.Scalars("val_bpb")[-1].value == pytest.approx(runs[0].scores["val_bpb"])

@@ -30,11 +30,11 @@ _REMEDY |= {errno.EROFS: _FORBIDDEN, errno.EACCES: _FORBIDDEN, errno.EPERM: _FOR
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose complaints are one line, and whose --help keeps the examples as written."""
 
-    def __init__(self, name: str, description: str, examples: str) -> None:
+    def __init__(self, name: str, description: str, examples: str, exit_codes: str = EXIT_CODES) -> None:
         super().__init__(
             prog=name,
             description=description,
-            epilog=f"examples:\n{examples.rstrip()}\n\n{EXIT_CODES}",
+            epilog=f"examples:\n{examples.rstrip()}\n\n{exit_codes}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

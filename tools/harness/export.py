@@ -77,16 +77,16 @@ def _exported(run: Run, record: Record, status: str) -> Exported:
     return Exported(run.path.name, request.created, facts, scores, curve.read(run.path / "curve.jsonl"))
 
 
-def to_tensorboard(runs: Iterable[Exported], folder: Path, tag: str) -> None:
-    """Event files in `folder`, one folder a run."""
+def to_tensorboard(runs: Iterable[Exported], place: str) -> None:
+    """Event files in the folder `place`, one folder a run."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
     for run in runs:
-        writer = EventFileWriter(str(folder / run.name))
+        writer = EventFileWriter(str(Path(place) / run.name))
         hparams = hparams_pb(run.facts, trial_id=run.name, start_time_secs=run.began)
         writer.add_event(Event(wall_time=run.began, summary=hparams))
         for step, at, numbers in run.steps():
@@ -95,13 +95,12 @@ def to_tensorboard(runs: Iterable[Exported], folder: Path, tag: str) -> None:
         writer.close()
 
 
-def to_trackio(runs: Iterable[Exported], folder: Path, tag: str) -> None:
-    """The project autoresearch-TAG in trackio's database on this machine."""
+def to_trackio(runs: Iterable[Exported], place: str) -> None:
+    """The project `place` in trackio's database on this machine."""
     import trackio
 
-    project = f"autoresearch-{tag}"
     try:
-        known = {run.name: run for run in trackio.Api().runs(project)}
+        known = {run.name: run for run in trackio.Api().runs(place)}
     except ValueError:  # there is no such project yet
         known = {}
     for run in runs:
@@ -109,7 +108,7 @@ def to_trackio(runs: Iterable[Exported], folder: Path, tag: str) -> None:
             known[run.name].delete()
         with contextlib.redirect_stdout(io.StringIO()):  # it has several lines to say about each
             own = trackio.init(
-                project, run.name, config=run.facts, embed=False, auto_log_gpu=False, auto_log_cpu=False
+                place, run.name, config=run.facts, embed=False, auto_log_gpu=False, auto_log_cpu=False
             )
             for step, _, numbers in run.steps():
                 own.log(numbers, step)
@@ -118,14 +117,20 @@ def to_trackio(runs: Iterable[Exported], folder: Path, tag: str) -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """Where an export may go. `extra`: of pyproject.toml, and the package; `look`: the command that shows it."""
+    """Where an export may go. `extra`: of pyproject.toml, and the package; `place`: what it is called there, by
+    the campaign's folder and tag; `look`: the command that shows it."""
 
     extra: str
-    write: Callable[[Iterable[Exported], Path, str], None]
+    write: Callable[[Iterable[Exported], str], None]
+    place: str
     look: str
 
 
 TARGETS = {
-    "tensorboard": Target("tensorboard", to_tensorboard, ".venv/bin/tensorboard --logdir {folder}"),
-    "trackio": Target("trackio", to_trackio, ".venv/bin/trackio show --project autoresearch-{tag}"),
+    "tensorboard": Target(
+        "tensorboard", to_tensorboard, "{folder}/tensorboard", ".venv/bin/tensorboard --logdir {place}"
+    ),
+    "trackio": Target(
+        "trackio", to_trackio, "autoresearch-{tag}", ".venv/bin/trackio show --project {place}"
+    ),
 }

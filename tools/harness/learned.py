@@ -193,4 +193,4 @@ def _foretold(experiment: Experiment, widths: Sequence[float], sigma: float) -> 
 
 def _raced(experiment: Experiment) -> bool:
     newest = experiment.own[-1].record
-    return newest is not None and newest.outcome == "stopped" and newest.hopeless is not None
+    return newest is not None and newest.raced

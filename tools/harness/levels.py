@@ -2,10 +2,10 @@
 
 A score is  level of the commit + luck of the seed + luck of the run.  What a seed (data order, initialization)
 does to one commit it does in part to another, so a candidate that runs on a seed of the incumbent's is compared
-more sharply than on a fresh one: on two CPU cores, `small` profile, the difference of 37 edits from the baseline
-had a standard deviation of 0.0035 on the same seed, where that of one run was 0.0087 over seeds
-(benchmarks/RESULTS.md). How much of the luck is the seed's is measured, see `noise`; where none of it is, all this
-comes to plain means.
+more sharply than on a fresh one: on two CPU cores, `small` profile, the difference of 38 edits from the baseline
+had a standard deviation of 0.013 on the same seed, where that of one run was 0.026 over seeds
+(benchmarks/RESULTS.md). How much of the luck is the seed's is measured, see `noise`; where none of it is, all
+this comes to plain means.
 
 The belief is one normal distribution over all of these, kept exactly (a Kalman filter without dynamics). A
 candidate that is discarded tells of the incumbent too: were only the keeps to count, which come after low

@@ -36,7 +36,7 @@ HOPELESS = 0.003  # probability of a second look below which a run is stopped
 CONTROLS = 8
 CHECK = ("share", "loss", "lr", "limit")
 # How far a forecast at share s is off, before any was checked: (A sigma)² (1 - s) + (B units)² (1 - s)². Wide: on
-# 37 edits in `small` (benchmarks/RESULTS.md) it was 0.0075 bpb at half of the budget, where sigma was 0.0087.
+# 37 edits in `small` (a wider train.py, 400,000 tokens) it was 0.0075 bpb at half of the budget, sigma 0.0087.
 SPREAD_SIGMAS, SPREAD_UNITS = 1.5, 5.0
 SPREAD_FREEDOM = 4.0  # forecasts that this counts as
 NEAR = 12.0  # sigmas: forecasts of runs that ended further off say nothing about those that might be kept

@@ -81,6 +81,11 @@ class Record:
     hopeless: float | None = None  # share of the budget at which its curve was: `stopped` there, or a control
     dip: str = ""  # how its own pace shows that something else slowed the machine
 
+    @property
+    def raced(self) -> bool:
+        """Whether it was stopped for its hopeless curve: a result, unlike a crash or a stop by hand."""
+        return self.outcome == "stopped" and self.hopeless is not None
+
 
 @dataclass(frozen=True)
 class Decision:
