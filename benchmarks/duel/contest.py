@@ -82,7 +82,7 @@ def general_settings() -> list[Setting]:
         *(sized(2, 128, 8, rate) for rate in (2e-3, 4e-3, 8e-3)),
         *(sized(2, 128, 4, rate) for rate in (2e-3, 4e-3)),
         *(sized(4, 256, 8, rate) for rate in (1e-3, 2e-3)),
-        *(sized(2, 64, 8, rate) for rate in (4e-3, 8e-3)),
+        *(sized(2, 64, 8, rate) for rate in (4e-3, 8e-3, 16e-3)),
     ]
 
 
