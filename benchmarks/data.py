@@ -247,7 +247,12 @@ def room_for(size: int, folder: Path) -> None:
 def measure(parts: list[str], sizes: list[int], place: Path | None, short: bool) -> Report:
     load = os.getloadavg()[0]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    folder = Path(tempfile.mkdtemp(prefix="data-", dir=place))
+    try:
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="data-", dir=place))
+    except OSError as error:
+        sys.exit(f"data: {place or tempfile.gettempdir()} cannot be written ({error.strerror}): see --folder")
     try:
         if "memory" in parts:
             room_for(max(sizes), folder)
