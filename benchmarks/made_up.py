@@ -18,7 +18,6 @@ exit code: 0 done, 2 it could not begin
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import random
@@ -301,13 +300,14 @@ def write(git: Git, root: Path, world: World, profile: str, points: int) -> None
     commits = commit(git, world)
     git.run("switch", "--quiet", f"{PREFIX}{TAG}")
     campaign.pin(root, world.pinned)
-    fixed = snapshot.digests(snapshot.files(git, world.pinned.bench, world.pinned.bench))
-    trains = {0: fixed[TRAIN], **{c.mark: _sha(c.text) for c in world.candidates}}
+    bench = snapshot.files(git, world.pinned.bench, world.pinned.bench)
+    fixed = snapshot.digests(bench)
+    texts = {0: bench[TRAIN], **{c.mark: c.text.encode() for c in world.candidates}}
     parents = {candidate.number: candidate.parent for candidate in world.candidates}
     pin = campaign.digest(world.pinned)
     folder = campaign.folder(root, TAG)
     for mark, request, done, decision, bpb in world.runs:
-        digests = {**fixed, TRAIN: trains[mark]}
+        digests = {**fixed, **snapshot.digests({TRAIN: texts[mark]})}
         before = commits[parents.get(request.experiment, 0)]
         request = replace(request, commit=commits[mark], parent=before, sha256=digests, pin_sha256=pin)
         path = folder / f"{request.number:04d}-{request.commit[:7]}"
@@ -319,6 +319,7 @@ def write(git: Git, root: Path, world: World, profile: str, points: int) -> None
             plain(path / "decision.json", replace(decision, landed=landed))
         if done.val_bpb is not None:
             (path / "score.json").write_text(json.dumps({"val_bpb": done.val_bpb, "causal": True}))
+        (path / TRAIN).write_bytes(texts[mark])
         (path / "run.log").write_text(f"made up\n{done.reason}\n")
         curve(path / "curve.jsonl", done, bpb, points, random.Random(request.number))
     client(folder, world)
@@ -421,8 +422,6 @@ def running(root: Path, share: float = 0.4) -> Run:
     return found
 
 
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def main() -> int:

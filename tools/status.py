@@ -169,11 +169,7 @@ def turn(now: Situation, offers: list[str]) -> str | None:
     tried = [direction.Tried(status) for _, status in decided]
     if direction.without_keep(tried) < direction.ONE_THEME:
         return None  # then nothing needs to be looked up
-    git = now.branch.git
-    try:
-        known = memory.ask(now.root, lambda index: index.themes(index.follow(now.folder, git)))
-    except Refused:  # no sqlite3: that there was no keep for long, the records tell
-        known = {}
+    known = memory.themes_of(now.root, now.folder, now.branch.git)
     tried = [direction.Tried(status, known.get(e.number, ())) for e, status in decided]
     stuck = direction.stagnation(tried)
     if stuck is None:

@@ -187,10 +187,10 @@ BROKEN = [
          paused=(0.7, 0.95), seed=8),
     Case("a_length_each_time", "recompiled", "tune", "compiled, and every 10th step has rows of another length",
          swap((PENALTY, "            if step % 10 == 9:\n                x, y = x[:, : 128 - 4 * (step // 10)], y[:, : 128 - 4 * (step // 10)]\n" + PENALTY),
-              ("    gc.collect()  # what", '    step_loss = torch.compile(loss_of, dynamic=False, backend="aot_eager")\n    torch._dynamo.config.recompile_limit = 64\n    warm_up(step_loss, optimizer, *dummy)\n    gc.collect()  # what')), budget="9cpu"),
+              ("    gc.collect()  # once", '    step_loss = torch.compile(loss_of, dynamic=False, backend="aot_eager")\n    torch._dynamo.config.recompile_limit = 64\n    warm_up(step_loss, optimizer, *dummy)\n    gc.collect()  # once')), budget="9cpu"),
     Case("a_number_in_the_graph", "recompiled", "report", "compiled with a Python number that changes every 15 steps",
-         swap(("    gc.collect()  # what", "    factor = [1.0]\n\n    def weighted(x: Tensor, y: Tensor) -> Tensor:\n        return training_loss(model, x, y, hp.LOSS_ROWS) * factor[0]\n\n"
-               '    step_loss = torch.compile(weighted, dynamic=False, backend="aot_eager")\n    torch._dynamo.config.recompile_limit = 64\n    torch._dynamo.config.specialize_float = True\n    warm_up(step_loss, optimizer, *dummy)\n    gc.collect()  # what'),
+         swap(("    gc.collect()  # once", "    factor = [1.0]\n\n    def weighted(x: Tensor, y: Tensor) -> Tensor:\n        return training_loss(model, x, y, hp.LOSS_ROWS) * factor[0]\n\n"
+               '    step_loss = torch.compile(weighted, dynamic=False, backend="aot_eager")\n    torch._dynamo.config.recompile_limit = 64\n    torch._dynamo.config.specialize_float = True\n    warm_up(step_loss, optimizer, *dummy)\n    gc.collect()  # once'),
               (PENALTY, "            factor[0] = 1.0 + (step // 15) / 1000\n" + PENALTY)), budget="9cpu"),
     Case("graphs_kept", "memory-growth", "tune", "every loss is kept with its graph",
          swap((LOOP, f"    kept = []\n{LOOP}"), (BACKWARD, "            loss.backward(retain_graph=True)\n            kept.append(loss)\n"))),

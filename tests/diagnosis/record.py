@@ -37,7 +37,13 @@ from tests.diagnosis.cases import CASES, Case  # noqa: E402
 
 CURVES = Path(__file__).with_name("curves")
 DIGITS = 4  # significant ones that are kept of each number
-SHRUNK = {"SMALL_TOTAL_BATCH": 512, "SMALL_SHORT_WINDOW": 32, "SMALL_WIDTH": 64, "SMALL_HEAD_DIM": 32}
+SHRUNK = {
+    "SMALL_TOTAL_BATCH": 512,
+    "SMALL_DEVICE_BATCH_SIZE": 4,
+    "SMALL_SHORT_WINDOW": 32,
+    "SMALL_WIDTH": 64,
+    "SMALL_HEAD_DIM": 32,
+}
 PAUSE = 0.15  # seconds that a paused trainer lives, before it is stopped for twice that
 
 

@@ -65,7 +65,9 @@ def test_each_diff_is_that_of_its_experiment(told: Facts) -> None:
         before, _, after = rest.partition(" to ")
         after = after.split(" ")[0]
         assert f"\n-{name} = {before}" in one.diff and f"\n+{name} = {after}" in one.diff
-        assert one.theme == name.removeprefix("FULL_").removeprefix("SMALL_")
+        of_others = name.startswith("FULL_")  # the campaign is of the other profile
+        known = {"MATRIX_LR": "learning rate", "HEAD_LR": "learning rate", "SMALL_WIDTH": "width and depth"}
+        assert one.theme == ("other" if of_others else known[name])
     assert not told.trials[0].diff
 
 
@@ -185,28 +187,13 @@ def test_what_is_shown_is_one_clean_line(text: str) -> None:
 
 
 @given(st.lists(HOSTILE, max_size=8))
-def test_any_diff_can_be_split_and_has_a_theme(lines: list[str]) -> None:
+def test_any_diff_can_be_split(lines: list[str]) -> None:
     commit = "a" * 40
     head = [commit, "", "diff --git a/train.py b/train.py", "@@ -1 +1 @@"]
     shown = "\n".join([*head, *(f"+{one}" for one in lines)])
     found = diffs.split(shown)
     assert set(found) == {commit}
-    assert diffs.theme(found[commit])
     assert "\x1b" not in found[commit] and "\u202e" not in found[commit]
-
-
-@pytest.mark.parametrize(
-    ("diff", "name"),
-    [
-        ("@@ -1 +1 @@\n-FULL_MATRIX_LR = 0.04\n+FULL_MATRIX_LR = 0.05", "MATRIX_LR"),
-        ("@@ -1 +1 @@ def forward(x):\n-    y = x\n+    y = 2 * x", "forward"),
-        ("@@ -1 +3 @@\n+class Block:\n+    pass", "Block"),
-        ("@@ -1 +1 @@\n+    if A == B:", diffs.NO_THEME),
-        ("", diffs.NO_THEME),
-    ],
-)
-def test_theme(diff: str, name: str) -> None:
-    assert diffs.theme(diff) == name
 
 
 def test_a_long_diff_is_cut(made: Path) -> None:

@@ -343,6 +343,17 @@ class Memory:
         return [_past(row) for row in self.db.execute(f"{_SELECT} {rest}", tuple(values))]
 
 
+def themes_of(root: Path, folder: Path, git: git_branch.Git) -> dict[int, tuple[str, ...]]:
+    """The themes of each decided experiment of runs/<tag>, by number; {} where Python has no sqlite3, or where
+    the folder is gone."""
+    if not folder.is_dir():
+        return {}
+    try:
+        return ask(root, lambda index: index.themes(index.follow(folder, git)))
+    except Refused:
+        return {}
+
+
 def digest(text: bytes | None) -> str:
     return hashlib.sha256(text).hexdigest() if text is not None else ""
 

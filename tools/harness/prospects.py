@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,6 +16,8 @@ from .verdict import RUNS_MOST
 NEAR = 0.25  # probability of a gain from which a discarded idea is a near miss
 LOOKED_AT = 50  # near misses, those that certainty would be worth most of: what a run of each is worth takes time
 KEEPS_FROM = 4  # keeps, the baseline not counted, from which one of them may have become ballast
+BALLAST = 0.05  # probability that it was no gain from which a keep is: about as many of all keeps are none
+NAME_MOST = 60  # characters of a description
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,25 @@ def _ablate(kept: list[int], beliefs: dict[int, Mixture]) -> Prospect | None:
     if len(kept) < KEEPS_FROM:
         return None
     least = min(kept[:-1], key=lambda number: beliefs[number].above(0.0))
+    if 1.0 - beliefs[least].above(0.0) < BALLAST:
+        return None
     return Prospect("ablate", (least,), 1.0 - beliefs[least].above(0.0), -beliefs[least].mean)
 
 
 def told(prospect: Prospect, descriptions: dict[int, str]) -> str:
     """One line for the agent: what to do, and why."""
-    names = [f"{number:04d} ({descriptions.get(number, '')[:50]})" for number in prospect.experiments]
+    names = [f"{number:04d} ({_cut(descriptions.get(number, ''))})" for number in prospect.experiments]
     if prospect.kind == "retry":
         again = f"scripts/run_experiment.sh --retry {prospect.experiments[0]:04d}"
         return f"run {names[0]} again, {prospect.chance:.0%} likely a gain: {again}"
     if prospect.kind == "combine":
-        return f"combine {names[0]} and {names[1]}: one of them gains with {prospect.chance:.0%}"
-    return f"try without {names[0]}, which gained nothing with {prospect.chance:.0%}: simpler, if it is not missed"
+        return f"combine {names[0]} and {names[1]}: {prospect.chance:.0%} likely that at least one of them gains"
+    return f"try without {names[0]}, {prospect.chance:.0%} likely no gain: simpler, if it is not missed"
+
+
+def _cut(text: str) -> str:
+    """Its beginning, up to the end of a word."""
+    return textwrap.shorten(text, NAME_MOST, placeholder=" …")
 
 
 def _status(experiment: Experiment) -> str:

@@ -1,7 +1,7 @@
 """The report that a person reads: a picture, a page, and the page live.
 
     book      a campaign as it lies on disk, damaged records named and passed by
-    diffs     what each experiment changed in train.py, and its theme
+    diffs     what each experiment changed in train.py
     curves    training curves, thinned for a page
     health    pace, idle share, share verified and errors, against their targets
     layers    what checked the incumbent's number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 
 from ..branch import TRAIN, Git
@@ -11,10 +10,6 @@ from ..text import printable
 
 LINES_MOST, WIDTH_MOST = 400, 400  # of one diff: lines, and characters of a line
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_CONSTANT = re.compile(r"[+-](?:FULL_|SMALL_)?([A-Z][A-Z0-9_]+)\s*(?::[^=]+)?=[^=]")
-_INSIDE = re.compile(r"@@ [^@]*@@ (?:class|def|async def) (\w+)")
-_DEFINED = re.compile(r"[+-](?:class|def|async def) (\w+)")
-NO_THEME = "other lines"
 
 
 def read(git: Git, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -62,14 +57,3 @@ def _shown(lines: list[str]) -> str:
 def _line(line: str) -> str:
     line = line[:1] + printable(line[1:].rstrip("\r").replace("\r", "␍"))
     return line if len(line) <= WIDTH_MOST else f"{line[: WIDTH_MOST - 1]}…"
-
-
-def theme(diff: str) -> str:
-    """What a diff is about: the constant of train.py that it touches most, without its profile's prefix; else the
-    function or class that it is in; else `other lines`."""
-    lines = diff.split("\n")
-    for pattern in (_CONSTANT, _DEFINED, _INSIDE):
-        names = Counter(match[1] for line in lines if (match := pattern.match(line)))
-        if names:
-            return max(sorted(names), key=lambda name: names[name])
-    return NO_THEME

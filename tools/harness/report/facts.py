@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .. import Refused, headline, integrity, show, steering, stint
+from .. import Refused, headline, integrity, memory, show, steering, stint
+from .. import themes as all_themes
 from ..branch import Git
 from ..experiment import Experiment
 from ..headline import Use
@@ -50,8 +51,8 @@ class RunOf:
 @dataclass(frozen=True)
 class Trial:
     """One experiment. `state`: keep, discard, crash or open; `val_bpb`: mean of its runs; `stopped`: share of the
-    budget at which its curve ended it; `gain`: as believed when it was decided, bpb; `theme`: what it is about;
-    `marks`: the framework's lines."""
+    budget at which its curve ended it; `gain`: as believed when it was decided, bpb; `theme`: what it is most
+    about, see harness.themes; `marks`: the framework's lines."""
 
     number: int
     commit: str
@@ -208,20 +209,25 @@ def gather(
             agree = integrity.disagreeing(git, book.campaign, book.incumbent.runs)
         except Refused as refusal:
             agree = {f"{book.incumbent.runs[0].name}": str(refusal)}
-    return of(book, changed, [one for one in drawn if one], len(book.runs) - len(wanted), use, agree)
+    about = {number: names[0] for number, names in memory.themes_of(book.root, book.folder, git).items()}
+    return of(book, changed, about, [one for one in drawn if one], len(book.runs) - len(wanted), use, agree)
 
 
 def of(
     book: Book,
     changed: Mapping[str, str],
+    about: Mapping[int, str],
     drawn: Sequence[Curve],
     more_curves: int = 0,
     use: Use | None = None,
     disagreeing: dict[str, str] | None = None,
 ) -> Facts:
-    """The facts of `book`. `changed`: its diffs, by commit."""
+    """The facts of `book`. `changed`: its diffs, by commit; `about`: the themes of its experiments, by number."""
     machines: list[dict[str, str]] = []
-    trials = tuple(_trial(book, one, changed.get(one.commit, ""), machines) for one in book.experiments)
+    trials = tuple(
+        _trial(book, one, changed.get(one.commit, ""), about.get(one.number, all_themes.OTHER), machines)
+        for one in book.experiments
+    )
     pinned, best, learned = book.campaign, book.incumbent, book.learned
     steps = tuple(Step(one.number, one.val_bpb) for one in trials if one.state == KEEP and one.val_bpb is not None)
     known = learned.known if learned else None
@@ -316,7 +322,7 @@ def clean(text: object, most: int = TEXT_MOST) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _trial(book: Book, one: Experiment, diff: str, machines: list[dict[str, str]]) -> Trial:
+def _trial(book: Book, one: Experiment, diff: str, theme: str, machines: list[dict[str, str]]) -> Trial:
     decision, request = one.decision, one.candidate.request
     newest = one.own[-1].record
     stopped = newest.share if newest and newest.outcome == "stopped" else None
@@ -344,7 +350,7 @@ def _trial(book: Book, one: Experiment, diff: str, machines: list[dict[str, str]
         added=request.lines_added,
         removed=request.lines_removed,
         memory_gb=decision.memory_gb if decision else 0.0,
-        theme="" if one.is_baseline else diffs.theme(diff),
+        theme="" if one.is_baseline else theme,
         diff=diff,
         runs=tuple(_run(book, one, run, machines) for run in one.runs),
     )
