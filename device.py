@@ -117,7 +117,7 @@ def pick_device() -> Device:
     native_bf16 = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     dtype = torch.bfloat16 if native_bf16 else torch.float32
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    name = f"CPU, {torch.get_num_threads()} threads"
+    name = f"CPU, {os.cpu_count()} cores"
     return Device(torch.device("cpu"), name, dtype, None, ASSUMED_FLOPS, memory)
 
 

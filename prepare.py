@@ -117,7 +117,7 @@ SMALL = Profile(
     # Best per byte at this budget (depth 2, width 128, one seed each): 2048 gave 2.045, 4096 1.956, 8192 1.965.
     # A larger one puts more bytes into each token, but makes a wider softmax and rarely seen embeddings.
     vocab_size=4096,
-    budget="100cpu",  # about a minute on two idle cores
+    budget="100cpu",  # of the one thread that train.py has
     eval_tokens=131_072,
     source="sample",
     noise_prior=0.002,  # four seeds at a fixed number of steps spread over 0.003

@@ -36,7 +36,7 @@ from torch import Tensor
 # 1. Hyperparameters
 #
 # A name without a prefix holds everywhere. FULL_… holds where prepare.py chose the profile `full` (a GPU, five
-# minutes, context 2048), SMALL_… where it chose `small` (a laptop, about a minute, context 256); the first
+# minutes, context 2048), SMALL_… where it chose `small` (a laptop, 100 seconds, context 256); the first
 # lines of a run's log say which. "mar8" is the best public log of such a search on an H100: branch
 # exp/H100/mar8 of karpathy/autoresearch, 125 experiments, from 0.9979 to 0.9697 bits per byte.
 
@@ -55,6 +55,7 @@ MUON_BETA2 = 0.95  # memory of NorMuon's mean square per neuron; mar8: 0.90 and 
 MOMENTUM_START = 0.85  # Muon's momentum: short while gradients still turn fast; modded-nanogpt
 MOMENTUM_END = 0.95  # and longer from MOMENTUM_RAMP on; mar8: 0.96 is worse
 COMPILE_ON = ("cuda",)  # device types where torch.compile pays; a short run on a CPU does not win it back
+CPU_THREADS = 1  # so small a model gains nothing from a second one, which costs its CPU-seconds: worse by 0.044
 
 # Profile `full`: a GPU, five minutes. None: by the machine, see `fit`; write a number to pin it. The rates are for
 # FIT_TOTAL_BATCH tokens a step, AdamW's for width 768, see build_optimizer.
@@ -79,7 +80,7 @@ FULL_WARMDOWN = 0.75  # share of the budget over which the rate falls; mar8: 0.7
 FULL_FINAL_LR = 0.05  # where it ends, as a share of its height; mar8: 0.03 and 0.1 are no better
 FULL_MOMENTUM_RAMP = 0.1  # share of the budget; about mar8's 200 steps
 
-# Profile `small`: two CPU cores, about a minute of both. Measured on the embedded corpus, vocabulary 4,096; what
+# Profile `small`: one CPU core for 100 seconds. Measured on the embedded corpus, vocabulary 4,096; what
 # was tried is in references/recipe.md.
 SMALL_DEPTH = 2  # layers; in a minute, more tokens are worth more: three are worse, one about as good
 SMALL_WIDTH = 64  # channels; most FLOPs are the unembedding's, which grows with this; 128 is worse by 0.04
@@ -665,6 +666,8 @@ def train(run: Any, hp: SimpleNamespace) -> None:
     accum = hp.TOTAL_BATCH // (rows * T)
     if accum * rows * T != hp.TOTAL_BATCH:
         sys.exit(f"train: TOTAL_BATCH {hp.TOTAL_BATCH} is no multiple of {rows} rows of {T} tokens")
+    if run.device.type == "cpu":
+        torch.set_num_threads(CPU_THREADS)
     kind, why = choose_attention(run.device, run.compute_dtype)
     print(f"train: attention {kind}: {why}")
     config = model_config(hp, run.vocab_size, T, run.compute_dtype, kind)
