@@ -80,16 +80,16 @@ FULL_WARMDOWN = 0.75  # share of the budget over which the rate falls; mar8: 0.7
 FULL_FINAL_LR = 0.05  # where it ends, as a share of its height; mar8: 0.03 and 0.1 are no better
 FULL_MOMENTUM_RAMP = 0.1  # share of the budget; about mar8's 200 steps
 
-# Profile `small`: one CPU core for 100 seconds. Measured on the embedded corpus, vocabulary 4,096; what
+# Profile `small`: one CPU core for 100 seconds (MPS: 60). Measured on the embedded corpus, vocabulary 4,096; what
 # was tried is in references/recipe.md.
-SMALL_DEPTH = 2  # layers; in a minute, more tokens are worth more: three are worse, one about as good
+SMALL_DEPTH = 2  # layers; in so short a run more tokens are worth more: three are worse, one about as good
 SMALL_WIDTH = 64  # channels; most FLOPs are the unembedding's, which grows with this; 128 is worse by 0.04
 SMALL_HEAD_DIM = 64  # channels a head
 SMALL_WINDOW_PATTERN = "SL"  # S: short window, L: whole context; repeated, the last layer is always L
 SMALL_SHORT_WINDOW = 64  # tokens; a quarter of the context, as nanochat has it
 SMALL_PAIR_ROWS = 32  # rows of the table of pairs for each token of the vocabulary; 8 are worse by 0.014
 SMALL_PAIR_LR = 1.5  # AdamW, table of pairs, in embedding learning rates; 2.5 is worse
-SMALL_SOFTCAP = 0.0  # none: its tanh costs a CPU 6 % of a step and gains nothing
+SMALL_SOFTCAP = 0.0  # none: its tanh costs a CPU 6 % of a step (width 128), and gains nothing
 SMALL_TOTAL_BATCH = 2**12  # tokens a step; with less, the optimizer takes a larger share of the time
 SMALL_DEVICE_BATCH_SIZE = 8  # rows at once, their gradients added up to TOTAL_BATCH
 SMALL_LOSS_ROWS = 2**8  # tokens whose logits exist at once: 4 MiB, near the cores; 64 are slower

@@ -422,8 +422,6 @@ def running(root: Path, share: float = 0.4) -> Run:
     return found
 
 
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the clone is made")

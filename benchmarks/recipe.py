@@ -10,7 +10,7 @@ in tokens a run is the same however busy the machine is; with one in CPU-seconds
 
 examples:
   .venv/bin/python benchmarks/recipe.py --keep FOLDER                     every lever, 400000tok, 2 seeds
-  .venv/bin/python benchmarks/recipe.py --keep FOLDER softcap qk-gain       these two
+  .venv/bin/python benchmarks/recipe.py --keep FOLDER softcap qk-gain     these two
   .venv/bin/python benchmarks/recipe.py --keep FOLDER --budget 100cpu     cheaper steps count; on an idle machine
   .venv/bin/python benchmarks/recipe.py --short                           one lever, a few steps: does it work?
 

@@ -7,6 +7,7 @@ by each export: event files in runs/<tag>/tensorboard, or a project in trackio's
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from harness import Refused, branch, environment, export
@@ -39,7 +40,7 @@ def body() -> int:
     for name in found.damaged:
         print(f"damaged, and left out: runs/{found.tag}/{name}")
     print(f"{len(runs)} runs of campaign {found.tag}")
-    print(f"next: {target.look.format(place=place)}")
+    print(f"next: {target.look.format(place=shlex.quote(place.removeprefix(f'{ROOT}/')))}")
     return DONE
 
 

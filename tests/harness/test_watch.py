@@ -44,7 +44,7 @@ def test_it_follows_a_switch_of_the_branch(lab: Lab) -> None:
 def test_the_run_in_progress_moves(lab: Lab) -> None:
     watcher = Watcher(lab.root)
     lab.edit(SCORE=1.4, STEP=0.6)
-    command = lab.start("run_experiment.py", "-m", "exp: slow")
+    command = lab.start("run_experiment.py", "-m", "exp: slow", "--wait", "120")
     shown: set[float] = set()
     while command.poll() is None:
         now = watcher.look()

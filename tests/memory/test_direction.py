@@ -64,7 +64,7 @@ def test_the_answer_changes_and_knows_what_there_is() -> None:
         told.add(direction.answer(stuck, tried, offers, CATALOGUE, "full").partition(". ")[2][:12])
         tried = [*tried, Tried("discard", ("loss", "block"))]
         tried[-2:-1] = line("schedule")
-    assert told == {"Change the k", "Combine: com", "Be radical o", "Try without "}
+    assert told == {"Change the k", "Combine 0001", "Be radical o", "Try without "}
 
 
 def test_an_idea_fits_the_scale() -> None:

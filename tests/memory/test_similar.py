@@ -233,6 +233,11 @@ def test_themes(idea: str, theme: str) -> None:
     assert {themes.of(told)[0] for told in own} == {theme}
 
 
+@pytest.mark.parametrize(("name", "theme"), [("PAIR_ROWS", "embedding"), ("CPU_THREADS", "loop")])
+def test_a_constant_whose_parts_mislead(name: str, theme: str) -> None:
+    assert themes.of(describe(f"{name} = 32\n", f"{name} = 64\n")) == (theme,)
+
+
 def test_what_no_table_knows_is_other() -> None:
     assert themes.of(()) == (themes.OTHER,)
     assert themes.of(change("RATE = 0.04", "RATE = 0.08")) == (themes.OTHER,)

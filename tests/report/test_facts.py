@@ -164,6 +164,14 @@ def test_a_value_of_another_type_is_damage(campaign: Path) -> None:
     assert gathered(campaign).damaged == (f"{path.parent.name}/record.json",)
 
 
+def test_a_decision_of_another_type_leaves_the_themes_of_others(campaign: Path) -> None:
+    path = sorted((campaign / "runs" / made_up.TAG).glob("*/decision.json"))[9]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "val_bpb": {}, "gain": []}))
+    told = gathered(campaign)
+    assert told.damaged == (f"{path.parent.name}/decision.json",)
+    assert {theme.name for theme in told.themes} > {"other"}
+
+
 def test_a_commit_that_is_gone_has_no_diff(made: Path) -> None:
     real = next(one for one in book.read(made, made_up.TAG).experiments if not one.is_baseline)
     pairs = [("f" * 40, real.candidate.request.parent), (real.commit, real.candidate.request.parent), ("x", "y")]

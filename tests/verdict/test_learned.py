@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import campaign, experiment, noise, racing, verdict
+from harness import campaign, experiment, noise, racing, record, verdict
 from harness.experiment import Experiment
 from harness.learned import Learned, Learner
 from harness.record import Decision, Record, Request, Run
@@ -250,6 +250,10 @@ def test_what_was_stopped_by_its_curve_teaches_of_ideas_and_little_of_levels() -
     assert found.beliefs[1].mean < 0
     by_hand = begun().run("c", None, outcome="stopped", share=0.35, decided="discard").learn()
     assert (by_hand.raced, by_hand.beliefs) == (0, {})
+    control = begun().run(
+        "c", None, outcome="stopped", share=0.8, hopeless=0.4, reason=record.BY_HAND, decided="discard"
+    )
+    assert control.learn().raced == 0
 
 
 def test_the_facts_of_a_raced_run_say_why() -> None:

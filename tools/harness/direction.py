@@ -78,7 +78,7 @@ def answer(
         facts += f", the last {ONE_THEME} all on {stuck.theme}: leave it"
     ways = [other_theme(stuck, tried, ideas, profile)]
     if not stuck.theme:  # that calls for another theme, whatever else there is
-        ways += [f"combine: {one}" for one in offers if one.startswith("combine ")]
+        ways += [one for one in offers if one.startswith("combine ")]
         ways.append(f"be radical once: {RADICAL[len(tried) % len(RADICAL)]}")
         ways += [one for one in offers if one.startswith("try without ")] or [
             "delete the part of train.py that you trust least: equal and shorter is a keep"

@@ -172,7 +172,7 @@ class Learner:
             is_baseline=experiment.is_baseline,
             baseline_runs=self.campaign.baseline_runs,
             causal=all(r.causal for r in records if r.outcome == "finished"),
-            raced=newest.reason if newest.hopeless is not None else "",
+            raced=newest.reason if newest.raced else "",
             retest=experiment.retest,
         )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NAME = ".recall.sqlite"
-VERSION = 1  # of the tables, and of what is derived: raise it with either
+VERSION = 2  # of the tables, and of what is derived: raise it with either
 DIFF_MOST = 20_000  # characters of a diff that are kept
 TEXT_MOST = 4_000  # … and of a message, a description or a note
 WORDS_MOST = 24  # of a query
@@ -278,7 +278,7 @@ class Memory:
             self.db.execute("DELETE FROM words WHERE rowid = ?", (key,))
 
     def _add(self, past: Past) -> None:
-        values: dict[str, Any] = {name: getattr(past, name) for name in _FIELDS}
+        values: dict[str, Any] = {name: _plain(getattr(past, name)) for name in _FIELDS}
         values["themes"] = json.dumps(past.themes)
         values["change"] = json.dumps(
             None if past.change is None else [(p.scope, p.was, p.now, p.old, p.new) for p in past.change]
@@ -420,6 +420,11 @@ def _clean(text: object, most: int) -> str:
     """One printable line."""
     line = " ".join(printable(part).strip() for part in str(text)[:most].split("\n")).strip()
     return _whole(line)
+
+
+def _plain(value: object) -> object:
+    """None for what a damaged record has in place of a number or a text."""
+    return value if isinstance(value, (int, float, str)) else None
 
 
 def _whole(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,7 +15,7 @@ from .verdict import RUNS_MOST
 NEAR = 0.25  # probability of a gain from which a discarded idea is a near miss
 LOOKED_AT = 50  # near misses, those that certainty would be worth most of: what a run of each is worth takes time
 KEEPS_FROM = 4  # keeps, the baseline not counted, from which one of them may have become ballast
-BALLAST = 0.05  # probability that it was no gain from which a keep is: about as many of all keeps are none
+BALLAST = 0.05  # probability that a keep was no gain, from which it is offered: below, it is as sure as it ought
 NAME_MOST = 60  # characters of a description
 
 
@@ -97,7 +96,10 @@ def told(prospect: Prospect, descriptions: dict[int, str]) -> str:
 
 def _cut(text: str) -> str:
     """Its beginning, up to the end of a word."""
-    return textwrap.shorten(text, NAME_MOST, placeholder=" …")
+    if len(text) <= NAME_MOST:
+        return text
+    words = text[:NAME_MOST].rsplit(" ", 1)[0]
+    return f"{words.rstrip()} …"
 
 
 def _status(experiment: Experiment) -> str:

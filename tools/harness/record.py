@@ -50,9 +50,13 @@ class Request:
     memory_limit_gb: float | None = None  # above which it is no keep, whatever it scores
 
 
+BY_HAND = "stopped by hand"  # a reason
+
+
 @dataclass(frozen=True)
 class Record:
-    """What one run measured. `outcome`: finished, crashed, refused (by the scorer) or stopped (by hand)."""
+    """What one run measured. `outcome`: finished, crashed, refused (by the scorer) or stopped (by hand, or for its
+    curve)."""
 
     outcome: str
     reason: str  # one line; empty when it finished
@@ -84,7 +88,7 @@ class Record:
     @property
     def raced(self) -> bool:
         """Whether it was stopped for its hopeless curve: a result, unlike a crash or a stop by hand."""
-        return self.outcome == "stopped" and self.hopeless is not None
+        return self.outcome == "stopped" and self.hopeless is not None and self.reason != BY_HAND
 
 
 @dataclass(frozen=True)

@@ -448,7 +448,7 @@ class Runner:
 
     def _check_stop(self) -> None:
         if (self.path / STOP).exists():
-            raise Ended("stopped", "stopped by hand")
+            raise Ended("stopped", record.BY_HAND)
 
     @contextlib.contextmanager
     def _nobody_left(self, children: list[subprocess.Popen[bytes]]) -> Iterator[None]:

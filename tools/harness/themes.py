@@ -37,6 +37,8 @@ _CONSTANTS: dict[str, str] = {
     "LOSS_ROWS": "loop",
     "MOMENTUM_RAMP": "optimizer",
     "COMPILE_ON": "loop",
+    "CPU_THREADS": "loop",
+    "PAIR_ROWS": "embedding",
     "INIT_SCALE": "initialization",
 }
 _PATTERNS = {name: re.compile(rf"(?:\b|_)(?:{pattern})", re.IGNORECASE) for name, pattern in TABLE.items()}

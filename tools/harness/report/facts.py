@@ -225,8 +225,7 @@ def of(
     """The facts of `book`. `changed`: its diffs, by commit; `about`: the themes of its experiments, by number."""
     machines: list[dict[str, str]] = []
     trials = tuple(
-        _trial(book, one, changed.get(one.commit, ""), about.get(one.number, all_themes.OTHER), machines)
-        for one in book.experiments
+        _trial(book, one, changed.get(one.commit, ""), _theme(one, about), machines) for one in book.experiments
     )
     pinned, best, learned = book.campaign, book.incumbent, book.learned
     steps = tuple(Step(one.number, one.val_bpb) for one in trials if one.state == KEEP and one.val_bpb is not None)
@@ -350,10 +349,15 @@ def _trial(book: Book, one: Experiment, diff: str, theme: str, machines: list[di
         added=request.lines_added,
         removed=request.lines_removed,
         memory_gb=decision.memory_gb if decision else 0.0,
-        theme="" if one.is_baseline else theme,
+        theme=theme,
         diff=diff,
         runs=tuple(_run(book, one, run, machines) for run in one.runs),
     )
+
+
+def _theme(one: Experiment, about: Mapping[int, str]) -> str:
+    """Nothing before it is decided, and for the baseline."""
+    return about.get(one.number, all_themes.OTHER) if one.decision and not one.is_baseline else ""
 
 
 def _told(one: Experiment, decision: Decision | None) -> str:

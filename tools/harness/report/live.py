@@ -3,7 +3,8 @@
 Read-only: GET and HEAD of two fixed paths, no file is ever opened by a name that a client sent. A browser on this
 machine may be led here by a foreign page, so a request must name this server in its Host header (no name that
 somebody else's DNS answers for), and answers forbid every other origin to use them. What was found on held-out
-text is not served: whatever runs on this machine can read a port.
+text is not served: whatever runs on this machine can read a port. All that is written is the index of what was
+tried, runs/.recall.sqlite, which is brought up to date.
 
     GET /             the page
     GET /events       server-sent events: `facts` when the campaign has changed since the version in `?seen=` (or
