@@ -235,7 +235,8 @@ def test_themes(idea: str, theme: str) -> None:
 
 @pytest.mark.parametrize(("name", "theme"), [("PAIR_ROWS", "embedding"), ("CPU_THREADS", "loop")])
 def test_a_constant_whose_parts_mislead(name: str, theme: str) -> None:
-    assert themes.of(describe(f"{name} = 32\n", f"{name} = 64\n")) == (theme,)
+    told = describe(f"{name} = 32\n", f"{name} = 64\n")
+    assert told and themes.of(told) == (theme,)
 
 
 def test_what_no_table_knows_is_other() -> None:
